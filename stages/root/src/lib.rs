@@ -1,0 +1,1 @@
+//! tana-root

@@ -10,7 +10,9 @@
 //! Messages above 1024 bytes, and a message left alone in its group, go through the `blake3` crate one at a time.
 //! Without AVX-512 all do. What comes out never depends on which path was taken.
 
-use crate::lanes::{BLOCK_BYTES, CHUNK_BYTES, LANES, Lanes, Mode};
+use std::borrow::Borrow;
+
+use crate::lanes::{BLOCK_BYTES, CHUNK_BYTES, LANES, Lanes, Mode, prefetch};
 use crate::{Hash, HashKey};
 
 /// Messages looked at together. Indexes within a window fit a byte, and the sorted order is 256 bytes on the stack.
@@ -44,7 +46,7 @@ pub fn keyed_each(key: &HashKey, inputs: &[&[u8]], out: &mut [Hash]) {
 /// If `inputs` and `out` differ in length.
 pub fn keyed_each_fixed<const N: usize>(key: &HashKey, inputs: &[[u8; N]], out: &mut [Hash]) {
     assert_eq!(inputs.len(), out.len(), "one hash for each message");
-    fixed(key, inputs.len(), |index| &inputs[index], |_, _| {}, out);
+    fixed(key, inputs.len(), |index| &inputs[index], out);
 }
 
 /// The hash under `key` of the messages of `table` that `indexes` name: `out[i]` is the hash of `table[indexes[i]]`.
@@ -54,34 +56,31 @@ pub fn keyed_each_fixed<const N: usize>(key: &HashKey, inputs: &[[u8; N]], out: 
 ///
 /// # Panics
 /// If `indexes` and `out` differ in length, or an index is outside the table.
-pub fn keyed_each_at<const N: usize>(key: &HashKey, table: &[[u8; N]], indexes: &[u32], out: &mut [Hash]) {
-    assert_eq!(indexes.len(), out.len(), "one hash for each index");
-    let prefetch = |lanes: Lanes, index: usize| {
-        if let Some(message) = indexes.get(index + PREFETCH_MESSAGES).and_then(|&at| table.get(at as usize)) {
-            lanes.prefetch(message);
-        }
-    };
-    fixed(key, indexes.len(), |index| &table[indexes[index] as usize], prefetch, out);
-}
-
-/// Hashes `count` messages of one length; `prefetch` is called for each message as it is picked.
-#[inline]
-fn fixed<'a, const N: usize>(
+pub fn keyed_each_at<T: Borrow<[u8; N]>, const N: usize>(
     key: &HashKey,
-    count: usize,
-    message: impl Fn(usize) -> &'a [u8; N],
-    prefetch: impl Fn(Lanes, usize),
+    table: &[T],
+    indexes: &[u32],
     out: &mut [Hash],
 ) {
+    assert_eq!(indexes.len(), out.len(), "one hash for each index");
+    let message = |index: usize| {
+        if let Some(ahead) = indexes.get(index + PREFETCH_MESSAGES).and_then(|&at| table.get(at as usize)) {
+            prefetch(ahead.borrow());
+        }
+        table[indexes[index] as usize].borrow()
+    };
+    fixed(key, indexes.len(), message, out);
+}
+
+/// Hashes `count` messages of one length, which `message` gives by position.
+#[inline]
+fn fixed<'a, const N: usize>(key: &HashKey, count: usize, message: impl Fn(usize) -> &'a [u8; N], out: &mut [Hash]) {
     let mut done = 0;
     if let Some(lanes) = Lanes::detect() {
         let mode = Mode::keyed(key.as_bytes());
         let (groups, _) = out.as_chunks_mut::<LANES>();
         for group in groups {
-            let inputs: [&[u8; N]; LANES] = std::array::from_fn(|lane| {
-                prefetch(lanes, done + lane);
-                message(done + lane)
-            });
+            let inputs: [&[u8; N]; LANES] = std::array::from_fn(|lane| message(done + lane));
             lanes.hash_fixed(&mode, &inputs, group);
             done += LANES;
         }

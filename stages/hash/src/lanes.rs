@@ -75,7 +75,7 @@ impl Mode {
     }
 }
 
-/// Proof that this CPU has AVX-512 F and BW.
+/// Proof that this CPU has AVX-512 F and BW, and BMI2.
 #[derive(Clone, Copy)]
 pub(crate) struct Lanes(());
 
@@ -95,8 +95,6 @@ impl Lanes {
         _out: &mut [Hash; LANES],
     ) {
     }
-
-    pub(crate) fn prefetch<const N: usize>(self, _message: &[u8; N]) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -104,13 +102,16 @@ impl Lanes {
     /// A token, if the CPU has the instructions. The standard library keeps the answer, so that asking again is cheap.
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")).then_some(Self(()))
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("bmi2");
+        found.then_some(Self(()))
     }
 
     /// Hashes sixteen messages of at most [`CHUNK_BYTES`] each. A longer message would get a wrong hash, never a wild
     /// read; the caller sends those to the `blake3` crate.
     pub(crate) fn hash_mixed(self, mode: &Mode, inputs: &[&[u8]; LANES], out: &mut [Hash; LANES]) {
-        // SAFETY: a `Lanes` exists only if `detect` found avx512f and avx512bw on this CPU.
+        // SAFETY: a `Lanes` exists only if `detect` found avx512f, avx512bw and bmi2 on this CPU.
         unsafe { hash_mixed(mode, inputs, out) }
     }
 
@@ -118,49 +119,59 @@ impl Lanes {
     #[inline]
     pub(crate) fn hash_fixed<const N: usize>(self, mode: &Mode, inputs: &[&[u8; N]; LANES], out: &mut [Hash; LANES]) {
         const { assert!(N > 0 && N <= CHUNK_BYTES) };
-        // SAFETY: a `Lanes` exists only if `detect` found avx512f and avx512bw on this CPU.
+        // SAFETY: a `Lanes` exists only if `detect` found avx512f, avx512bw and bmi2 on this CPU.
         unsafe { hash_fixed(mode, inputs, out) }
-    }
-
-    /// Asks the CPU to bring a message that is hashed soon into the nearest cache.
-    #[inline]
-    pub(crate) fn prefetch<const N: usize>(self, message: &[u8; N]) {
-        for line in message.chunks(BLOCK_BYTES) {
-            // SAFETY: a prefetch is a hint that never faults, and `line` is valid memory anyway; SSE is in the x86-64 base.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-        }
     }
 }
 
+/// Asks the CPU to bring bytes that are needed soon into the nearest cache. A hint: nothing depends on it.
+#[inline]
+pub fn prefetch<const N: usize>(bytes: &[u8; N]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(BLOCK_BYTES) {
+        // SAFETY: a prefetch never faults, and `line` is valid memory anyway; SSE is part of the x86-64 base.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
 fn hash_mixed(mode: &Mode, inputs: &[&[u8]; LANES], out: &mut [Hash; LANES]) {
-    let last_block = inputs.map(|input| input.len().saturating_sub(1) / BLOCK_BYTES);
-    let blocks = last_block.iter().fold(0, |most, &last| most.max(last)) + 1;
+    // Clamped, so that the lengths fit 32 bits and the steps are bounded whatever the caller sends.
+    let lengths = inputs.map(|input| input.len().min(CHUNK_BYTES) as u32);
+    let longest = lengths.iter().fold(0, |most, &length| most.max(length)) as usize;
+    let shortest = lengths.iter().fold(CHUNK_BYTES as u32, |least, &length| least.min(length)) as usize;
+    let zero = _mm512_setzero_si512();
+    let block_bytes = _mm512_set1_epi32(BLOCK_BYTES as i32);
+    let final_flags = _mm512_set1_epi32((mode.flags | FLAG_CHUNK_END | FLAG_ROOT) as i32);
+    let more_flags = _mm512_set1_epi32(mode.flags as i32);
+    let mut first_flag = _mm512_set1_epi32(FLAG_CHUNK_START as i32);
+    let mut rest = load_words(&lengths);
+    let mut live: __mmask16 = !0;
     let mut chaining = mode.words.map(|word| _mm512_set1_epi32(word as i32));
-    for block in 0..blocks {
-        let start = block * BLOCK_BYTES;
-        let mut lengths = [0u32; LANES];
-        let mut flags = [mode.flags | if block == 0 { FLAG_CHUNK_START } else { 0 }; LANES];
-        let mut live: __mmask16 = 0;
-        let mut rows = [_mm512_setzero_si512(); LANES];
-        for lane in 0..LANES {
-            let tail = inputs[lane].get(start..).unwrap_or(&[]);
-            rows[lane] = load_block(tail);
-            lengths[lane] = tail.len().min(BLOCK_BYTES) as u32;
-            live |= u16::from(block <= last_block[lane]) << lane;
-            flags[lane] |= if block == last_block[lane] { FLAG_CHUNK_END | FLAG_ROOT } else { 0 };
-        }
-        let next = compress(&chaining, &transpose(&rows), load_words(&lengths), load_words(&flags));
+    for start in (0..longest.max(1)).step_by(BLOCK_BYTES) {
+        let rows = if start + BLOCK_BYTES <= shortest {
+            load_full_blocks(inputs, start)
+        } else {
+            load_partial_blocks(inputs, start)
+        };
+        let more = _mm512_cmpgt_epi32_mask(rest, block_bytes);
+        let flags = _mm512_or_si512(_mm512_mask_mov_epi32(final_flags, more, more_flags), first_flag);
+        let next = compress(&chaining, &transpose(&rows), _mm512_min_epi32(rest, block_bytes), flags);
         for word in 0..8 {
             chaining[word] = _mm512_mask_mov_epi32(chaining[word], live, next[word]);
         }
+        live = more;
+        rest = _mm512_max_epi32(_mm512_sub_epi32(rest, block_bytes), zero);
+        first_flag = zero;
     }
     store_hashes(&chaining, out);
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
 fn hash_fixed<const N: usize>(mode: &Mode, inputs: &[&[u8; N]; LANES], out: &mut [Hash; LANES]) {
     let last_block = (N - 1) / BLOCK_BYTES;
     let mut chaining = mode.words.map(|word| _mm512_set1_epi32(word as i32));
@@ -179,12 +190,39 @@ fn hash_fixed<const N: usize>(mode: &Mode, inputs: &[&[u8; N]; LANES], out: &mut
     store_hashes(&chaining, out);
 }
 
-/// The first 64 bytes of `tail`; where it has fewer, the rest is zero and is not read.
+/// The blocks at `start` of sixteen messages that all reach beyond `start + 64`.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
+fn load_full_blocks(inputs: &[&[u8]; LANES], start: usize) -> [__m512i; LANES] {
+    let mut rows = [_mm512_setzero_si512(); LANES];
+    for lane in 0..LANES {
+        if let Some(block) = inputs[lane].get(start..start + BLOCK_BYTES) {
+            // SAFETY: `block` is 64 readable bytes, and the unaligned load asks for no alignment.
+            rows[lane] = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+        }
+    }
+    rows
+}
+
+/// The blocks at `start` of sixteen messages; what lies beyond a message's end is zero and is not read.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+fn load_partial_blocks(inputs: &[&[u8]; LANES], start: usize) -> [__m512i; LANES] {
+    let mut rows = [_mm512_setzero_si512(); LANES];
+    for lane in 0..LANES {
+        rows[lane] = load_block(&inputs[lane][start.min(inputs[lane].len())..]);
+    }
+    rows
+}
+
+/// The first 64 bytes of `tail`; where it has fewer, the rest is zero and is not read.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
 fn load_block(tail: &[u8]) -> __m512i {
-    let mask: __mmask64 = if tail.len() >= BLOCK_BYTES { !0 } else { (1 << tail.len()) - 1 };
+    let mask: __mmask64 = _bzhi_u64(!0, tail.len().min(BLOCK_BYTES) as u32);
     // SAFETY: the mask selects only bytes inside `tail`; bytes that it leaves out are not accessed. No alignment is needed.
     unsafe { _mm512_maskz_loadu_epi8(mask, tail.as_ptr().cast()) }
 }
@@ -232,78 +270,55 @@ fn transpose(rows: &[__m512i; 16]) -> [__m512i; 16] {
     columns
 }
 
+/// Half a round: four quarter-rounds G on state words `a b c d`, the first of each taking message words `w` and `w + 1` of
+/// the round's schedule. Written step by step across the four, so that neighbouring instructions do not wait for each other.
+///
+/// A macro and not a function, because the state must live in registers: every index has to be a constant.
+#[cfg(target_arch = "x86_64")]
+macro_rules! half_round {
+    ($state:ident, $message:ident, $round:literal, $($a:literal $b:literal $c:literal $d:literal $w:literal),*) => {
+        $($state[$a] = _mm512_add_epi32(_mm512_add_epi32($state[$a], $message[SCHEDULE[$round][$w]]), $state[$b]);)*
+        $($state[$d] = _mm512_ror_epi32::<16>(_mm512_xor_si512($state[$d], $state[$a]));)*
+        $($state[$c] = _mm512_add_epi32($state[$c], $state[$d]);)*
+        $($state[$b] = _mm512_ror_epi32::<12>(_mm512_xor_si512($state[$b], $state[$c]));)*
+        $($state[$a] = _mm512_add_epi32(_mm512_add_epi32($state[$a], $message[SCHEDULE[$round][$w + 1]]), $state[$b]);)*
+        $($state[$d] = _mm512_ror_epi32::<8>(_mm512_xor_si512($state[$d], $state[$a]));)*
+        $($state[$c] = _mm512_add_epi32($state[$c], $state[$d]);)*
+        $($state[$b] = _mm512_ror_epi32::<7>(_mm512_xor_si512($state[$b], $state[$c]));)*
+    };
+}
+
+/// Rounds: the columns of the 4 x 4 state, then its diagonals.
+#[cfg(target_arch = "x86_64")]
+macro_rules! rounds {
+    ($state:ident, $message:ident, $($round:literal)*) => {
+        $(
+            half_round!($state, $message, $round, 0 4 8 12 0, 1 5 9 13 2, 2 6 10 14 4, 3 7 11 15 6);
+            half_round!($state, $message, $round, 0 5 10 15 8, 1 6 11 12 10, 2 7 8 13 12, 3 4 9 14 14);
+        )*
+    };
+}
+
 /// The compression function (BLAKE3 paper, section 2.2) on all lanes, with counter 0: the first eight words of its output.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn compress(chaining: &[__m512i; 8], message: &[__m512i; 16], length: __m512i, flags: __m512i) -> [__m512i; 8] {
     let zero = _mm512_setzero_si512();
-    let iv = |index: usize| _mm512_set1_epi32(IV[index] as i32);
-    let c = chaining;
-    let mut state =
-        [c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], iv(0), iv(1), iv(2), iv(3), zero, zero, length, flags];
-    round::<0>(&mut state, message);
-    round::<1>(&mut state, message);
-    round::<2>(&mut state, message);
-    round::<3>(&mut state, message);
-    round::<4>(&mut state, message);
-    round::<5>(&mut state, message);
-    round::<6>(&mut state, message);
-    let mut output = [zero; 8];
-    for word in 0..8 {
-        output[word] = _mm512_xor_si512(state[word], state[word + 8]);
-    }
-    output
-}
-
-/// Round `R`: four columns, then four diagonals. The four steps of each half are independent of each other.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn round<const R: usize>(state: &mut [__m512i; 16], message: &[__m512i; 16]) {
-    let words = &SCHEDULE[R];
-    half_round(state, [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15], message, &words[..8]);
-    half_round(state, [0, 1, 2, 3], [5, 6, 7, 4], [10, 11, 8, 9], [15, 12, 13, 14], message, &words[8..]);
-}
-
-/// Four quarter-rounds G on the state words `a[i]`, `b[i]`, `c[i]`, `d[i]`, written step by step across the four so that
-/// neighbouring instructions do not wait for each other.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn half_round(
-    state: &mut [__m512i; 16],
-    a: [usize; 4],
-    b: [usize; 4],
-    c: [usize; 4],
-    d: [usize; 4],
-    message: &[__m512i; 16],
-    words: &[usize],
-) {
-    for i in 0..4 {
-        state[a[i]] = _mm512_add_epi32(_mm512_add_epi32(state[a[i]], message[words[2 * i]]), state[b[i]]);
-    }
-    for i in 0..4 {
-        state[d[i]] = _mm512_ror_epi32::<16>(_mm512_xor_si512(state[d[i]], state[a[i]]));
-    }
-    for i in 0..4 {
-        state[c[i]] = _mm512_add_epi32(state[c[i]], state[d[i]]);
-    }
-    for i in 0..4 {
-        state[b[i]] = _mm512_ror_epi32::<12>(_mm512_xor_si512(state[b[i]], state[c[i]]));
-    }
-    for i in 0..4 {
-        state[a[i]] = _mm512_add_epi32(_mm512_add_epi32(state[a[i]], message[words[2 * i + 1]]), state[b[i]]);
-    }
-    for i in 0..4 {
-        state[d[i]] = _mm512_ror_epi32::<8>(_mm512_xor_si512(state[d[i]], state[a[i]]));
-    }
-    for i in 0..4 {
-        state[c[i]] = _mm512_add_epi32(state[c[i]], state[d[i]]);
-    }
-    for i in 0..4 {
-        state[b[i]] = _mm512_ror_epi32::<7>(_mm512_xor_si512(state[b[i]], state[c[i]]));
-    }
+    let [c0, c1, c2, c3, c4, c5, c6, c7] = *chaining;
+    let [iv0, iv1, iv2, iv3] = [IV[0], IV[1], IV[2], IV[3]].map(|word| _mm512_set1_epi32(word as i32));
+    let mut state = [c0, c1, c2, c3, c4, c5, c6, c7, iv0, iv1, iv2, iv3, zero, zero, length, flags];
+    rounds!(state, message, 0 1 2 3 4 5 6);
+    [
+        _mm512_xor_si512(state[0], state[8]),
+        _mm512_xor_si512(state[1], state[9]),
+        _mm512_xor_si512(state[2], state[10]),
+        _mm512_xor_si512(state[3], state[11]),
+        _mm512_xor_si512(state[4], state[12]),
+        _mm512_xor_si512(state[5], state[13]),
+        _mm512_xor_si512(state[6], state[14]),
+        _mm512_xor_si512(state[7], state[15]),
+    ]
 }
 
 /// Writes the chaining values, eight registers of one word of each lane, as sixteen hashes.

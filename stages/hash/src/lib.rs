@@ -22,6 +22,7 @@ pub mod list_tree;
 
 pub use each::{hash_each, keyed_each, keyed_each_at, keyed_each_fixed};
 pub use key::HashKey;
+pub use lanes::prefetch;
 pub use list_tree::{ListDomain, merkle_proof, merkle_root, merkle_verify};
 
 /// A BLAKE3 hash: 32 bytes.

@@ -233,10 +233,10 @@ impl Batch {
             return;
         }
         let (mut kept, mut end) = (0, SEAL_BYTES);
-        for position in 0..verdicts.len() {
+        for (position, &keep) in verdicts.iter().enumerate() {
             let start = self.entries[position].offset as usize;
             let stop = self.entries.get(position + 1).map_or(self.bytes.len(), |next| next.offset as usize);
-            if verdicts[position] {
+            if keep {
                 self.bytes.copy_within(start..stop, end);
                 self.entries[kept] = Entry { offset: end as u32, ..self.entries[position] };
                 if position < self.ids.len() {

@@ -1,0 +1,276 @@
+//! What one node chooses for itself, read in one place from `node.toml`. What all validators must agree on is the genesis, elsewhere.
+//!
+//! Every key has a default that works; the file that `tana init` writes names each with its unit and range. A key that nobody knows is
+//! an error, so that a misspelt one is noticed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a configuration was refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {path}: {source}; `tana init` writes one")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not valid.
+    #[error("the configuration {path} is not valid: {source}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of range.
+    #[error("`{key}` in the configuration is {value}, but must be {range}")]
+    Range {
+        /// The key.
+        key: &'static str,
+        /// The value given.
+        value: u64,
+        /// What is allowed.
+        range: &'static str,
+    },
+}
+
+/// A node's own choices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Folder of the logs and the checkpoint. Relative paths are taken from the folder of the file.
+    pub data: PathBuf,
+    /// The genesis file.
+    pub genesis: PathBuf,
+    /// The validator's key file.
+    pub key: PathBuf,
+    /// UDP address for transactions: 9002 + 10 x i for validator i.
+    pub listen: SocketAddr,
+    /// How transactions come in.
+    pub ingest: IngestConfig,
+    /// How signatures are checked.
+    pub verify: VerifyConfig,
+    /// Where threads run and how they wait.
+    pub threads: ThreadsConfig,
+    /// When blocks are made.
+    pub order: OrderConfig,
+    /// How the logs are written.
+    pub log: LogConfig,
+    /// When checkpoints are written.
+    pub checkpoint: CheckpointConfig,
+    /// For tests: the most transactions that are executed per second; 0 is no limit.
+    pub execution_limit_per_s: u64,
+}
+
+/// How transactions come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngestConfig {
+    /// Network threads, 1 to 64.
+    pub threads: usize,
+    /// Transactions of a full batch, 1 to 4,096.
+    pub batch_transactions: usize,
+    /// KiB of a full batch, 4 to 1,024.
+    pub batch_kib: usize,
+    /// Milliseconds after which a batch that is not full goes on, 1 to 1,000.
+    pub flush_ms: u64,
+    /// Batches in existence, 16 to 65,536: the one bound on what is in flight inside the node.
+    pub pool_batches: usize,
+    /// Connections in all, 1 to 100,000.
+    pub connections_max: usize,
+    /// Connections of one address (IPv6: of one /64), 1 to 100,000.
+    pub connections_per_ip_max: usize,
+    /// User creations admitted per second, 1 to 1,000,000.
+    pub creations_per_s: u64,
+}
+
+/// How signatures are checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VerifyConfig {
+    /// Threads; 0 is one per core.
+    pub threads: usize,
+    /// Which path.
+    pub backend: VerifyBackend,
+}
+
+/// Which signature path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyBackend {
+    /// The fastest that the processor has.
+    Auto,
+    /// Eight signatures side by side in AVX-512 IFMA lanes.
+    Ifma,
+    /// The batch equation on curve25519-dalek.
+    Portable,
+    /// One at a time.
+    Reference,
+}
+
+/// Where threads run and how they wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ThreadsConfig {
+    /// Core numbers for the stages; empty lays them out by itself.
+    pub cores: Vec<usize>,
+    /// Whether threads are tied to their cores.
+    pub pin: bool,
+    /// Whether idle threads spin instead of sleeping: lowest latency, a whole core each.
+    pub spin: bool,
+}
+
+/// When blocks are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OrderConfig {
+    /// The shortest time between blocks that hold transactions, milliseconds, 1 to 10,000.
+    pub block_interval_ms: u64,
+    /// Transactions at which a block is made without waiting, 1 to 1,000,000.
+    pub block_transactions: usize,
+    /// The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.
+    pub empty_interval_ms: u64,
+}
+
+/// Which writer of the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogWriter {
+    /// Both are tried at first start and the faster is kept.
+    Auto,
+    /// Plain writes.
+    Plain,
+    /// tokio-uring.
+    Uring,
+}
+
+/// How the logs are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Which writer.
+    pub writer: LogWriter,
+    /// MiB of a segment, 1 to 4,095.
+    pub segment_mib: u64,
+    /// Whether look-up tables by transaction and by account are built for sealed segments.
+    pub index: bool,
+}
+
+/// When checkpoints are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Seconds between checkpoints, 1 to 86,400.
+    pub interval_s: u64,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            data: "data".into(),
+            genesis: "genesis.toml".into(),
+            key: "validator.json".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 9002)),
+            ingest: IngestConfig::default(),
+            verify: VerifyConfig { threads: 0, backend: VerifyBackend::Auto },
+            threads: ThreadsConfig { cores: Vec::new(), pin: true, spin: false },
+            order: OrderConfig::default(),
+            log: LogConfig::default(),
+            checkpoint: CheckpointConfig::default(),
+            execution_limit_per_s: 0,
+        }
+    }
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            batch_transactions: 512,
+            batch_kib: 128,
+            flush_ms: 2,
+            pool_batches: 256,
+            connections_max: 1_024,
+            connections_per_ip_max: 256,
+            creations_per_s: 10_000,
+        }
+    }
+}
+
+impl Default for VerifyConfig {
+    fn default() -> Self {
+        Self { threads: 0, backend: VerifyBackend::Auto }
+    }
+}
+
+impl Default for ThreadsConfig {
+    fn default() -> Self {
+        Self { cores: Vec::new(), pin: true, spin: false }
+    }
+}
+
+impl Default for OrderConfig {
+    fn default() -> Self {
+        Self { block_interval_ms: 10, block_transactions: 20_000, empty_interval_ms: 1_000 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { writer: LogWriter::Auto, segment_mib: 256, index: true }
+    }
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { interval_s: 10 }
+    }
+}
+
+impl NodeConfig {
+    /// Reads and checks a file; relative paths in it are taken from its folder.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        config.resolve(path.parent().unwrap_or(Path::new(".")));
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Makes relative paths start at `folder`.
+    pub fn resolve(&mut self, folder: &Path) {
+        for path in [&mut self.data, &mut self.genesis, &mut self.key] {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// Checks every range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let range = |key, value: u64, low: u64, high: u64, range| {
+            if (low..=high).contains(&value) { Ok(()) } else { Err(ConfigError::Range { key, value, range }) }
+        };
+        let ingest = &self.ingest;
+        range("ingest.threads", ingest.threads as u64, 1, 64, "1 to 64")?;
+        range("ingest.batch_transactions", ingest.batch_transactions as u64, 1, 4_096, "1 to 4,096")?;
+        range("ingest.batch_kib", ingest.batch_kib as u64, 4, 1_024, "4 to 1,024")?;
+        range("ingest.flush_ms", ingest.flush_ms, 1, 1_000, "1 to 1,000")?;
+        range("ingest.pool_batches", ingest.pool_batches as u64, 16, 65_536, "16 to 65,536")?;
+        range("ingest.connections_max", ingest.connections_max as u64, 1, 100_000, "1 to 100,000")?;
+        range("ingest.connections_per_ip_max", ingest.connections_per_ip_max as u64, 1, 100_000, "1 to 100,000")?;
+        range("ingest.creations_per_s", ingest.creations_per_s, 1, 1_000_000, "1 to 1,000,000")?;
+        range("verify.threads", self.verify.threads as u64, 0, 256, "0 to 256")?;
+        range("order.block_interval_ms", self.order.block_interval_ms, 1, 10_000, "1 to 10,000")?;
+        range("order.block_transactions", self.order.block_transactions as u64, 1, 1_000_000, "1 to 1,000,000")?;
+        range("order.empty_interval_ms", self.order.empty_interval_ms, 10, 3_600_000, "10 to 3,600,000")?;
+        range("log.segment_mib", self.log.segment_mib, 1, 4_095, "1 to 4,095")?;
+        range("checkpoint.interval_s", self.checkpoint.interval_s, 1, 86_400, "1 to 86,400")
+    }
+}

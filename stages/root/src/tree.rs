@@ -1,0 +1,260 @@
+//! The tree of hashes over all accounts.
+//!
+//! The four children of a node are kept together, 128 aligned bytes that are hashed where they lie. Level `h` holds the nodes
+//! of height `h` in groups of four; places without a node are zero, as the definition of the root says. An update:
+//! 1. Checks the changes and makes room for new accounts.
+//! 2. Hashes the changed leaves sixteen at a time and writes them into level 0, noting which groups changed.
+//! 3. For each level: hashes the changed groups sixteen at a time and writes the results into the level above, which tells the
+//!    groups that changed there. Indexes rise throughout, so that removing duplicates is a comparison with the last one.
+//!
+//! Tree memory is far larger than a core's caches, and what an update touches is spread all over it: writes
+//! and hashes prefetch what they need a few groups ahead. With a thread pool, the hashing of long levels is spread over
+//! it; the result is the same.
+
+use rayon::prelude::*;
+use tana_hash::{HASH_BYTES, Hash, keyed, keyed_each_at, prefetch};
+
+use crate::leaf::{NODE_KEY, RECORD_BYTES, hash_leaves};
+use crate::{ACCOUNTS_MAX, ChangesError, LeafChanges, Siblings, height};
+
+/// Children of a node.
+const ARITY: usize = 4;
+
+/// Bytes of a node's children.
+const GROUP_BYTES: usize = ARITY * HASH_BYTES;
+
+/// Writes into a level prefetch this many groups ahead: 16 writes take longer than a trip to memory.
+const PREFETCH_GROUPS: usize = 16;
+
+/// Messages that a thread takes at a time: about 20 us of hashing, well above the cost of handing work over.
+const MESSAGES_PER_TASK: usize = 1024;
+
+/// Leaf hashes that a rebuild takes in at a time; bounds the scratch memory of a rebuild to about 2 MiB.
+const REBUILD_LEAVES: usize = 1 << 16;
+
+/// The children of one node, on two cache lines of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+struct Group([u8; GROUP_BYTES]);
+
+impl Group {
+    const MISSING: Self = Self([0; GROUP_BYTES]);
+
+    fn child(&self, slot: usize) -> Hash {
+        std::array::from_fn(|byte| self.0[slot * HASH_BYTES + byte])
+    }
+
+    fn set_child(&mut self, slot: usize, hash: &Hash) {
+        self.0[slot * HASH_BYTES..(slot + 1) * HASH_BYTES].copy_from_slice(hash);
+    }
+}
+
+impl std::borrow::Borrow<[u8; GROUP_BYTES]> for Group {
+    fn borrow(&self) -> &[u8; GROUP_BYTES] {
+        &self.0
+    }
+}
+
+/// The Merkle tree over all accounts, by account index.
+///
+/// Memory: 32 bytes for each leaf and 10.7 for the nodes above it, plus at most an eighth of that as room to grow, plus
+/// scratch of 36 bytes for each change of the largest update so far.
+#[derive(Clone, Debug, Default)]
+pub struct AccountTree {
+    count: u64,
+    root: Hash,
+    /// `levels[h]` holds the nodes of height `h`; empty without accounts, otherwise at least one level.
+    levels: Vec<Vec<Group>>,
+    /// Groups of one level that changed, rising; kept between updates for its memory only.
+    changed: Vec<u32>,
+    /// Hashes of changed leaves or groups; kept between updates for its memory only.
+    hashes: Vec<Hash>,
+}
+
+impl AccountTree {
+    /// A tree without accounts; its root is 32 zero bytes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A tree over leaf hashes (see [`hash_leaves`]) in order of index.
+    ///
+    /// # Errors
+    /// [`ChangesError::Gap`] if there are more than [`ACCOUNTS_MAX`].
+    pub fn from_leaves(
+        leaves: impl IntoIterator<Item = Hash>,
+        threads: Option<&rayon::ThreadPool>,
+    ) -> Result<Self, ChangesError> {
+        let mut tree = Self::new();
+        let mut leaves = leaves.into_iter();
+        loop {
+            tree.hashes.clear();
+            tree.hashes.extend(leaves.by_ref().take(REBUILD_LEAVES));
+            let first = tree.count;
+            let count = first + tree.hashes.len() as u64;
+            if count == first {
+                return Ok(tree);
+            }
+            if count > ACCOUNTS_MAX {
+                return Err(ChangesError::Gap { index: u32::MAX, count: first });
+            }
+            tree.grow(count);
+            tree.changed.clear();
+            // Below ACCOUNTS_MAX, so they fit.
+            tree.changed.extend(first as u32..count as u32);
+            tree.store(0);
+            tree.climb(threads);
+        }
+    }
+
+    /// Accounts in the tree.
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether the tree has no accounts.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The root, as defined at the top of this crate.
+    pub fn root(&self) -> Hash {
+        self.root
+    }
+
+    /// Takes in changed and new accounts; gives the new root. Threads make it faster, never different.
+    ///
+    /// # Errors
+    /// If the changes are out of order or do not fit the tree, which then stays as it was.
+    pub fn update(
+        &mut self,
+        changes: &LeafChanges<'_>,
+        threads: Option<&rayon::ThreadPool>,
+    ) -> Result<Hash, ChangesError> {
+        let count = changes.check(self.count)?;
+        self.grow(count);
+        self.hashes.resize(changes.indexes.len(), [0; HASH_BYTES]);
+        hash_records(changes, &mut self.hashes, threads);
+        self.changed.clear();
+        self.changed.extend_from_slice(changes.indexes);
+        self.store(0);
+        self.climb(threads);
+        Ok(self.root)
+    }
+
+    /// The hash of leaf `index`, or `None` if there is no such account.
+    pub fn leaf_hash(&self, index: u32) -> Option<Hash> {
+        (u64::from(index) < self.count).then(|| self.levels[0][index as usize / ARITY].child(index as usize % ARITY))
+    }
+
+    /// The path of leaf `index`: on each level from the leaves upward, the three siblings in order. `None` if there is no
+    /// such account. With the account's [`crate::Leaf`] it makes an [`crate::InclusionProof`].
+    pub fn prove(&self, index: u32) -> Option<Vec<Siblings>> {
+        if u64::from(index) >= self.count {
+            return None;
+        }
+        let path = (0..height(self.count)).map(|level| {
+            let node = index as usize >> (2 * level);
+            let group = &self.levels[level][node / ARITY];
+            // The siblings' slots are the other three, in order: those from the node's own slot on are one further.
+            std::array::from_fn(|sibling| group.child(sibling + usize::from(sibling >= node % ARITY)))
+        });
+        Some(path.collect())
+    }
+
+    /// Makes room for `count` accounts (never fewer than now); new places hold "missing".
+    fn grow(&mut self, count: u64) {
+        if count == self.count {
+            return;
+        }
+        let levels = height(count).max(1);
+        for level in 0..levels {
+            let groups = count.div_ceil(1 << (2 * level)).div_ceil(ARITY as u64) as usize;
+            if level == self.levels.len() {
+                let mut groups = Vec::new();
+                if let Some(below) = self.levels.last() {
+                    // What was the whole tree is now the first of four nodes. If accounts are added below that node, it is
+                    // hashed again; if it was full, this is its final value.
+                    let mut top = Group::MISSING;
+                    top.set_child(0, &keyed(&NODE_KEY, &below[0].0));
+                    groups.push(top);
+                }
+                self.levels.push(groups);
+            }
+            let stored = &mut self.levels[level];
+            if groups > stored.capacity() {
+                // An eighth of room instead of the usual doubling: the tree is the largest thing in memory.
+                stored.reserve_exact(groups - stored.len() + groups / 8);
+            }
+            stored.resize(groups, Group::MISSING);
+        }
+        self.count = count;
+    }
+
+    /// Writes `hashes` as the nodes `changed` of a level; leaves in `changed` the groups that they are in.
+    fn store(&mut self, level: usize) {
+        let Self { levels, changed, hashes, .. } = self;
+        let groups = &mut levels[level][..];
+        let mut kept = 0;
+        for position in 0..changed.len() {
+            if let Some(ahead) = changed.get(position + PREFETCH_GROUPS) {
+                prefetch(&groups[*ahead as usize / ARITY].0);
+            }
+            let node = changed[position];
+            let group = node / ARITY as u32;
+            groups[group as usize].set_child(node as usize % ARITY, &hashes[position]);
+            if kept == 0 || changed[kept - 1] != group {
+                changed[kept] = group;
+                kept += 1;
+            }
+        }
+        changed.truncate(kept);
+    }
+
+    /// Hashes from the `changed` groups of level 0 up to the root.
+    fn climb(&mut self, threads: Option<&rayon::ThreadPool>) {
+        let height = height(self.count);
+        for level in 0..height {
+            self.hashes.resize(self.changed.len(), [0; HASH_BYTES]);
+            hash_groups(&self.levels[level], &self.changed, &mut self.hashes, threads);
+            if level + 1 < height {
+                self.store(level + 1);
+            }
+        }
+        if height == 0 {
+            self.root = self.leaf_hash(0).unwrap_or([0; HASH_BYTES]);
+        } else if let [root, ..] = self.hashes[..] {
+            // Empty only if nothing changed at all: the root then stays.
+            self.root = root;
+        }
+    }
+}
+
+/// Leaf hashes of all changed records.
+fn hash_records(changes: &LeafChanges<'_>, out: &mut [Hash], threads: Option<&rayon::ThreadPool>) {
+    let Some(threads) = threads.filter(|_| out.len() > MESSAGES_PER_TASK) else {
+        return hash_leaves(changes.records, changes.overflows, out);
+    };
+    let task = |(number, (records, out)): (usize, (&[[u8; RECORD_BYTES]], &mut [Hash]))| {
+        let first = (number * MESSAGES_PER_TASK) as u32;
+        let place = |position: usize| changes.overflows.partition_point(|(at, _)| (*at as usize) < position);
+        let overflows = &changes.overflows[place(first as usize)..place(first as usize + records.len())];
+        let overflows: Vec<(u32, Hash)> = overflows.iter().map(|(at, hash)| (at - first, *hash)).collect();
+        hash_leaves(records, &overflows, out);
+    };
+    threads.install(|| {
+        let tasks = changes.records.par_chunks(MESSAGES_PER_TASK).zip(out.par_chunks_mut(MESSAGES_PER_TASK));
+        tasks.enumerate().for_each(task);
+    });
+}
+
+/// Hashes of the groups that `indexes` name.
+fn hash_groups(groups: &[Group], indexes: &[u32], out: &mut [Hash], threads: Option<&rayon::ThreadPool>) {
+    let Some(threads) = threads.filter(|_| out.len() > MESSAGES_PER_TASK) else {
+        return keyed_each_at(&NODE_KEY, groups, indexes, out);
+    };
+    threads.install(|| {
+        let tasks = indexes.par_chunks(MESSAGES_PER_TASK).zip(out.par_chunks_mut(MESSAGES_PER_TASK));
+        tasks.for_each(|(indexes, out)| keyed_each_at(&NODE_KEY, groups, indexes, out));
+    });
+}

@@ -132,6 +132,9 @@ impl AccountTree {
         threads: Option<&rayon::ThreadPool>,
     ) -> Result<Hash, ChangesError> {
         let count = changes.check(self.count)?;
+        if changes.indexes.is_empty() {
+            return Ok(self.root);
+        }
         self.grow(count);
         self.hashes.resize(changes.indexes.len(), [0; HASH_BYTES]);
         hash_records(changes, &mut self.hashes, threads);
@@ -221,10 +224,8 @@ impl AccountTree {
                 self.store(level + 1);
             }
         }
-        if height == 0 {
-            self.root = self.leaf_hash(0).unwrap_or([0; HASH_BYTES]);
-        } else if let [root, ..] = self.hashes[..] {
-            // Empty only if nothing changed at all: the root then stays.
+        // What was hashed last is the group below the root, or the only leaf: nobody calls this without a change.
+        if let [root] = self.hashes[..] {
             self.root = root;
         }
     }

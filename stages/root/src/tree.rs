@@ -12,9 +12,9 @@
 //! it; the result is the same.
 
 use rayon::prelude::*;
-use tana_hash::{HASH_BYTES, Hash, keyed, keyed_each_at, prefetch};
+use tana_hash::{HASH_BYTES, Hash, LANES, keyed, keyed_each_at, keyed_each_fixed, prefetch};
 
-use crate::leaf::{NODE_KEY, RECORD_BYTES, hash_leaves};
+use crate::leaf::{LEAF_KEY, LONG_LEAVES, NODE_KEY, hash_long_leaves};
 use crate::{ACCOUNTS_MAX, ChangesError, LeafChanges, Siblings, height};
 
 /// Children of a node.
@@ -25,6 +25,10 @@ const GROUP_BYTES: usize = ARITY * HASH_BYTES;
 
 /// Writes into a level prefetch this many groups ahead: 16 writes take longer than a trip to memory.
 const PREFETCH_GROUPS: usize = 16;
+
+/// Nodes that are hashed and then written at a time by a thread on its own: large enough to hide a trip to memory behind hashing,
+/// small enough that what was fetched is still in the nearest cache.
+const TILE: usize = 2 * LANES;
 
 /// Messages that a thread takes at a time: about 20 us of hashing, well above the cost of handing work over.
 const MESSAGES_PER_TASK: usize = 1024;
@@ -102,7 +106,9 @@ impl AccountTree {
             tree.changed.clear();
             // Below ACCOUNTS_MAX, so they fit.
             tree.changed.extend(first as u32..count as u32);
-            tree.store(0);
+            let Self { levels, changed, hashes, .. } = &mut tree;
+            let kept = store(&mut levels[0], changed, 0, 0, hashes);
+            changed.truncate(kept);
             tree.climb(threads);
         }
     }
@@ -136,11 +142,14 @@ impl AccountTree {
             return Ok(self.root);
         }
         self.grow(count);
-        self.hashes.resize(changes.indexes.len(), [0; HASH_BYTES]);
-        hash_records(changes, &mut self.hashes, threads);
         self.changed.clear();
         self.changed.extend_from_slice(changes.indexes);
-        self.store(0);
+        let hash_tile = |start: usize, nodes: &[u32], out: &mut [Hash]| {
+            keyed_each_fixed(&LEAF_KEY, &changes.records[start..start + nodes.len()], out);
+        };
+        let Self { levels, changed: nodes, hashes, .. } = &mut *self;
+        raise(&mut levels[0], nodes, hashes, threads, hash_tile, |_| {});
+        self.store_long_leaves(changes);
         self.climb(threads);
         Ok(self.root)
     }
@@ -194,68 +203,91 @@ impl AccountTree {
         self.count = count;
     }
 
-    /// Writes `hashes` as the nodes `changed` of a level; leaves in `changed` the groups that they are in.
-    fn store(&mut self, level: usize) {
-        let Self { levels, changed, hashes, .. } = self;
-        let groups = &mut levels[level][..];
-        let mut kept = 0;
-        for position in 0..changed.len() {
-            if let Some(ahead) = changed.get(position + PREFETCH_GROUPS) {
-                prefetch(&groups[*ahead as usize / ARITY].0);
-            }
-            let node = changed[position];
-            let group = node / ARITY as u32;
-            groups[group as usize].set_child(node as usize % ARITY, &hashes[position]);
-            if kept == 0 || changed[kept - 1] != group {
-                changed[kept] = group;
-                kept += 1;
+    /// Writes the leaves of accounts with an overflow part over the ones without, which come from hashing records alone.
+    fn store_long_leaves(&mut self, changes: &LeafChanges<'_>) {
+        let mut hashes = [[0; HASH_BYTES]; LONG_LEAVES];
+        for overflows in changes.overflows.chunks(LONG_LEAVES) {
+            let hashes = &mut hashes[..overflows.len()];
+            hash_long_leaves(changes.records, overflows, hashes);
+            for ((position, _), hash) in overflows.iter().zip(hashes) {
+                let index = changes.indexes[*position as usize] as usize;
+                self.levels[0][index / ARITY].set_child(index % ARITY, hash);
             }
         }
-        changed.truncate(kept);
     }
 
     /// Hashes from the `changed` groups of level 0 up to the root.
     fn climb(&mut self, threads: Option<&rayon::ThreadPool>) {
-        let height = height(self.count);
-        for level in 0..height {
-            self.hashes.resize(self.changed.len(), [0; HASH_BYTES]);
-            hash_groups(&self.levels[level], &self.changed, &mut self.hashes, threads);
-            if level + 1 < height {
-                self.store(level + 1);
-            }
+        let Self { levels, changed, hashes, .. } = self;
+        for level in 1..height(self.count) {
+            let (below, above) = levels.split_at_mut(level);
+            let (source, target) = (&below[level - 1][..], &mut above[0][..]);
+            let hash = |_: usize, nodes: &[u32], out: &mut [Hash]| keyed_each_at(&NODE_KEY, source, nodes, out);
+            let touch = |nodes: &[u32]| nodes.iter().for_each(|&node| prefetch(&source[node as usize].0));
+            raise(target, changed, hashes, threads, hash, touch);
         }
-        // What was hashed last is the group below the root, or the only leaf: nobody calls this without a change.
-        if let [root] = self.hashes[..] {
-            self.root = root;
-        }
+        // The group below the root is all that is left; in a tree of one account it is the leaf alone.
+        self.root = match self.levels.last() {
+            Some(top) if self.count > 1 => keyed(&NODE_KEY, &top[0].0),
+            Some(top) => top[0].child(0),
+            None => [0; HASH_BYTES],
+        };
     }
 }
 
-/// Leaf hashes of all changed records.
-fn hash_records(changes: &LeafChanges<'_>, out: &mut [Hash], threads: Option<&rayon::ThreadPool>) {
-    let Some(threads) = threads.filter(|_| out.len() > MESSAGES_PER_TASK) else {
-        return hash_leaves(changes.records, changes.overflows, out);
-    };
-    let task = |(number, (records, out)): (usize, (&[[u8; RECORD_BYTES]], &mut [Hash]))| {
-        let first = (number * MESSAGES_PER_TASK) as u32;
-        let place = |position: usize| changes.overflows.partition_point(|(at, _)| (*at as usize) < position);
-        let overflows = &changes.overflows[place(first as usize)..place(first as usize + records.len())];
-        let overflows: Vec<(u32, Hash)> = overflows.iter().map(|(at, hash)| (at - first, *hash)).collect();
-        hash_leaves(records, &overflows, out);
-    };
-    threads.install(|| {
-        let tasks = changes.records.par_chunks(MESSAGES_PER_TASK).zip(out.par_chunks_mut(MESSAGES_PER_TASK));
-        tasks.enumerate().for_each(task);
-    });
+/// Hashes the `changed` nodes of a level and writes them into `target`, where that level is kept; leaves in `changed` the groups
+/// of `target` that they are in. `hash(start, nodes, out)` hashes the part `nodes` of `changed` that begins at `start`; `touch`
+/// asks for the memory that hashing some nodes will read.
+///
+/// Alone, a thread works in tiles: while it hashes one, the memory that the next ones read and write is on its way.
+fn raise(
+    target: &mut [Group],
+    changed: &mut Vec<u32>,
+    hashes: &mut Vec<Hash>,
+    threads: Option<&rayon::ThreadPool>,
+    hash: impl Fn(usize, &[u32], &mut [Hash]) + Sync,
+    touch: impl Fn(&[u32]),
+) {
+    let count = changed.len();
+    let mut kept = 0;
+    if let Some(threads) = threads.filter(|_| count > MESSAGES_PER_TASK) {
+        hashes.resize(count, [0; HASH_BYTES]);
+        threads.install(|| {
+            let tasks = changed.par_chunks(MESSAGES_PER_TASK).zip(hashes.par_chunks_mut(MESSAGES_PER_TASK)).enumerate();
+            tasks.for_each(|(task, (nodes, out))| hash(task * MESSAGES_PER_TASK, nodes, out));
+        });
+        kept = store(target, changed, 0, 0, hashes);
+    } else {
+        let mut out = [[0; HASH_BYTES]; TILE];
+        for start in (0..count).step_by(TILE) {
+            let part = |from: usize| from.min(count)..(from + TILE).min(count);
+            for &node in &changed[part(start + TILE)] {
+                prefetch(&target[node as usize / ARITY].0);
+            }
+            touch(&changed[part(start + 2 * TILE)]);
+            let nodes = &changed[part(start)];
+            let out = &mut out[..nodes.len()];
+            hash(start, nodes, out);
+            kept = store(target, changed, start, kept, out);
+        }
+    }
+    changed.truncate(kept);
 }
 
-/// Hashes of the groups that `indexes` name.
-fn hash_groups(groups: &[Group], indexes: &[u32], out: &mut [Hash], threads: Option<&rayon::ThreadPool>) {
-    let Some(threads) = threads.filter(|_| out.len() > MESSAGES_PER_TASK) else {
-        return keyed_each_at(&NODE_KEY, groups, indexes, out);
-    };
-    threads.install(|| {
-        let tasks = indexes.par_chunks(MESSAGES_PER_TASK).zip(out.par_chunks_mut(MESSAGES_PER_TASK));
-        tasks.for_each(|(indexes, out)| keyed_each_at(&NODE_KEY, groups, indexes, out));
-    });
+/// Writes `hashes` into `target` as the nodes `changed[start..]`, and puts their groups, each once, into `changed[kept..]`; gives
+/// the end of those. `kept` never passes `start`, because every group has at least one node.
+fn store(target: &mut [Group], changed: &mut [u32], start: usize, mut kept: usize, hashes: &[Hash]) -> usize {
+    for (position, hash) in (start..).zip(hashes) {
+        if let Some(ahead) = changed.get(position + PREFETCH_GROUPS) {
+            prefetch(&target[*ahead as usize / ARITY].0);
+        }
+        let node = changed[position];
+        let group = node / ARITY as u32;
+        target[group as usize].set_child(node as usize % ARITY, hash);
+        if kept == 0 || changed[kept - 1] != group {
+            changed[kept] = group;
+            kept += 1;
+        }
+    }
+    kept
 }

@@ -245,7 +245,7 @@ fn signed_digits_add_up() {
             let mut value = Scalar::ZERO;
             for digit in digits.iter().rev() {
                 assert!(digit.unsigned_abs() <= 1 << (width - 1), "width {width}, digit {digit}");
-                value = value * Scalar::from(1u64 << width);
+                value *= Scalar::from(1u64 << width);
                 let size = Scalar::from(digit.unsigned_abs() as u64);
                 value = if *digit < 0 { value - size } else { value + size };
             }
@@ -303,7 +303,7 @@ fn encodings(random: &mut ChaCha12Rng) -> Vec<[u8; 32]> {
         list.push((EdwardsPoint::mul_base(&scalar) + EIGHT_TORSION[index % 8]).compress().0);
         list.push(bytes32(random));
     }
-    while list.len() % 16 != 0 {
+    while !list.len().is_multiple_of(16) {
         list.push(bytes32(random));
     }
     list
@@ -450,13 +450,13 @@ fn single_checks_match_the_reference_body() {
         let mut commitments = Vec::new();
         let mut challenges = Vec::new();
         let mut responses = Vec::new();
-        for lane in 0..8usize {
+        for (lane, torsion) in EIGHT_TORSION.iter().enumerate() {
             let mut draw = || Scalar::from_bytes_mod_order(bytes32(&mut random));
             let (secret, nonce) = (draw(), draw());
             let challenge = if (round + lane) % 5 == 0 { Scalar::ZERO } else { draw() };
             let wrong = Scalar::from(((round * lane) % 3 == 1) as u64);
             keys.push(EdwardsPoint::mul_base(&secret) + EIGHT_TORSION[round % 8]);
-            commitments.push(EdwardsPoint::mul_base(&nonce) + EIGHT_TORSION[lane]);
+            commitments.push(EdwardsPoint::mul_base(&nonce) + torsion);
             responses.push(nonce + challenge * secret + wrong);
             challenges.push(challenge);
         }

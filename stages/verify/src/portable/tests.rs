@@ -14,21 +14,32 @@ fn coordinates_round_trip() {
         let key = point.compress();
         let decoded = key.decompress().unwrap();
         let Some(x) = coordinates.x_of(&decoded) else {
-            assert!(!cfg!(target_arch = "x86_64"), "dalek's representation has changed: cached keys would be slow");
+            println!("not run: dalek's representation is another one on this target");
             return;
         };
         let rebuilt = coordinates.point_of(key.as_bytes(), &x).unwrap();
         assert_eq!(rebuilt, point);
         assert_eq!((rebuilt * scalar).compress(), (point * scalar).compress());
-        assert!(bool::from((rebuilt + point).compress() == (point + point).compress()));
+        assert_eq!((rebuilt + point).compress(), (point + point).compress());
     }
+}
+
+/// Where the engine runs, a changed representation (which would make cached keys slow, not wrong) must not go unnoticed.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn representation_is_understood_here() {
+    let point = EdwardsPoint::mul_base(&Scalar::from(5u64)).compress().decompress().unwrap();
+    assert!(Coordinates::new().x_of(&point).is_some());
 }
 
 #[test]
 fn wrong_coordinates_are_refused() {
     let coordinates = Coordinates::new();
     let key = EdwardsPoint::mul_base(&Scalar::from(77u64)).compress();
-    let x = coordinates.x_of(&key.decompress().unwrap()).unwrap();
+    let Some(x) = coordinates.x_of(&key.decompress().unwrap()) else {
+        println!("not run: dalek's representation is another one on this target");
+        return;
+    };
     for bit in 0..255 {
         let mut wrong = x;
         wrong[bit / 8] ^= 1 << (bit % 8);

@@ -16,9 +16,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::StoreError;
 use crate::bytes::{put_u32, put_u64, u32_at, u64_at};
 use crate::log::{LOGS_MAX, Position};
-use crate::StoreError;
 
 /// File name in the data folder.
 const DURABLE_FILE: &str = "durable";

@@ -12,12 +12,15 @@
 //! - [`fault`]: failures on demand, so that disk-full and torn writes are tested in process.
 
 mod bytes;
+pub mod checkpoint;
 pub mod durable;
 mod error;
 pub mod fault;
 pub mod lock;
 pub mod log;
+pub mod table;
 
+pub use checkpoint::{Checkpoint, CheckpointMeta, CheckpointMode, CheckpointSnapshot, CheckpointWrite};
 pub use durable::{DurableReader, DurableState, DurableWriter};
 pub use error::StoreError;
 pub use fault::{Fault, FaultPlan};
@@ -26,3 +29,4 @@ pub use log::{
     Durable, LogBackend, LogConfig, LogFound, LogReader, LogThread, LogWrite, OwnedRecord, Position, Record,
     remove_segments_before,
 };
+pub use table::{Table, TableBuilder};

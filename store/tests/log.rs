@@ -28,7 +28,9 @@ fn what_is_written_is_read_back_in_order_across_reopening() {
         result.unwrap();
         assert!(found.iter().all(|log| log.cut.is_none()));
         assert_eq!(found[0].next_number, all.iter().filter(|(_, log, ..)| *log == 0).count() as u64);
-        all.extend(durable.into_iter().map(|done| (done.position, done.write.log, done.write.kind, done.write.payload)));
+        all.extend(
+            durable.into_iter().map(|done| (done.position, done.write.log, done.write.kind, done.write.payload)),
+        );
     }
     for (log, name) in ["batches", "order"].iter().enumerate() {
         let expected: Vec<_> =

@@ -33,7 +33,9 @@ pub(super) fn open_environment(
     let mut size = map_bytes;
     loop {
         match open_sized(folder, mode, size) {
-            Err(heed::Error::Io(error)) if error.kind() == std::io::ErrorKind::OutOfMemory && size / 4 >= MAP_BYTES_MIN => {
+            Err(heed::Error::Io(error))
+                if error.kind() == std::io::ErrorKind::OutOfMemory && size / 4 >= MAP_BYTES_MIN =>
+            {
                 size /= 4;
             }
             Err(error) => return Err(lmdb_error("be opened", folder, error)),

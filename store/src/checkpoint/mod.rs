@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use heed::types::Bytes;
-use heed::{Database, Env, RoTxn, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, RoTxn, WithoutTls};
 
 pub use format::{CheckpointMeta, META_BLOB_BYTES_MAX, OVERFLOW_BYTES_MAX, PAGE_BYTES_MAX};
 pub use write::CheckpointWrite;
@@ -37,7 +37,11 @@ use format::{KIND_META, KIND_OVERFLOW, KIND_PAGE, META_KEY, number_of_key, open_
 pub const MAP_BYTES_DEFAULT: usize = 1 << 40;
 
 /// Databases of raw bytes.
-type Bytemap = Database<Bytes, Bytes>;
+type Bytemap = Database<'static, Bytes, Bytes>;
+/// The databases: meta, pages, overflow.
+type Bytemaps = (Bytemap, Bytemap, Bytemap);
+/// Names of the databases, in that order.
+const NAMES: [&str; 3] = ["meta", "pages", "overflow"];
 
 /// Whether this process writes the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,24 +72,12 @@ impl Checkpoint {
     /// [`StoreError::Missing`] when there is none and the mode is `ReadOnly`; [`StoreError::Lmdb`] otherwise.
     pub fn open(folder: &Path, mode: CheckpointMode, map_bytes: usize) -> Result<Self, StoreError> {
         let environment = open_environment(folder, mode, map_bytes)?;
-        let failed = |error| lmdb_error("open its databases", folder, error);
-        let names = ["meta", "pages", "overflow"];
-        let mut databases = Vec::with_capacity(names.len());
-        if mode == CheckpointMode::ReadWrite {
-            let mut transaction = environment.write_txn().map_err(failed)?;
-            for name in names {
-                databases.push(environment.create_database(&mut transaction, Some(name)).map_err(failed)?);
-            }
-            transaction.commit().map_err(failed)?;
-        } else {
-            let transaction = environment.read_txn().map_err(failed)?;
-            for name in names {
-                let database = environment.open_database(&transaction, Some(name)).map_err(failed)?;
-                databases.push(database.ok_or_else(|| no_checkpoint(folder))?);
-            }
-            transaction.commit().map_err(failed)?;
-        }
-        let [meta, pages, overflow] = databases[..] else { return Err(no_checkpoint(folder)) };
+        let opened = match mode {
+            CheckpointMode::ReadWrite => create_databases(&environment),
+            CheckpointMode::ReadOnly => open_databases(&environment),
+        };
+        let opened = opened.map_err(|error| lmdb_error("open its databases", folder, error))?;
+        let (meta, pages, overflow) = opened.ok_or_else(|| no_checkpoint(folder))?;
         Ok(Self {
             environment,
             folder: folder.to_path_buf(),
@@ -147,7 +139,6 @@ impl Checkpoint {
 }
 
 /// One consistent view: meta, pages and overflow entries of the same commit.
-#[derive(Debug)]
 pub struct CheckpointSnapshot<'a> {
     checkpoint: &'a Checkpoint,
     transaction: RoTxn<'a, WithoutTls>,
@@ -208,12 +199,7 @@ impl CheckpointSnapshot<'_> {
     }
 
     /// Every verified value of one database.
-    fn for_each(
-        &self,
-        database: Bytemap,
-        kind: u8,
-        mut visit: impl FnMut(u32, &[u8]),
-    ) -> Result<(), StoreError> {
+    fn for_each(&self, database: Bytemap, kind: u8, mut visit: impl FnMut(u32, &[u8])) -> Result<(), StoreError> {
         let folder = &self.checkpoint.folder;
         let failed = |error| lmdb_error("read", folder, error);
         for entry in database.iter(&self.transaction).map_err(failed)? {
@@ -223,6 +209,29 @@ impl CheckpointSnapshot<'_> {
         }
         Ok(())
     }
+}
+
+/// Opens the databases, making those that do not exist.
+fn create_databases(environment: &Env<WithoutTls>) -> Result<Option<Bytemaps>, heed::Error> {
+    let transaction = environment.write_txn()?;
+    let opened = environment.create_databases_and_commit(transaction, |opener, transaction| {
+        let [meta, pages, overflow] = NAMES.map(|name| opener.create_database::<Bytes, Bytes>(transaction, Some(name)));
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((meta?, pages?, overflow?)))
+    })?;
+    Ok(opened.commit())
+}
+
+/// Opens the databases; `None` when one does not exist.
+fn open_databases(environment: &Env<WithoutTls>) -> Result<Option<Bytemaps>, heed::Error> {
+    let transaction = environment.read_txn()?;
+    let opened = environment.open_databases_and_commit(transaction, |opener, transaction| {
+        let [meta, pages, overflow] = NAMES.map(|name| opener.open_database::<Bytes, Bytes>(transaction, Some(name)));
+        Ok::<_, heed::Error>(match (meta?, pages?, overflow?) {
+            (Some(meta), Some(pages), Some(overflow)) => CommitOrAbort::Commit((meta, pages, overflow)),
+            _ => CommitOrAbort::Abort(()),
+        })
+    })?;
+    Ok(opened.commit())
 }
 
 /// The error for a value whose checksum does not hold.

@@ -13,7 +13,6 @@ use crate::log::LOGS_MAX;
 
 /// Changes that become visible, all at once, with [`CheckpointWrite::commit`]; dropped, they never were. After an error only
 /// dropping it is left.
-#[derive(Debug)]
 pub struct CheckpointWrite<'a> {
     checkpoint: &'a Checkpoint,
     transaction: RwTxn<'a>,

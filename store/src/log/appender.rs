@@ -107,7 +107,8 @@ impl Appender {
     /// Opens the current segment for writing.
     fn attach(&self, disk: &mut Disk) -> Result<(), StoreError> {
         let path = self.path();
-        let file = disk.durability.open(&path).map_err(|source| StoreError::io("open for writing", &path, source, 0))?;
+        let file =
+            disk.durability.open(&path).map_err(|source| StoreError::io("open for writing", &path, source, 0))?;
         disk.writer.attach(self.log, file);
         Ok(())
     }
@@ -144,12 +145,7 @@ impl Appender {
     }
 
     /// Makes the collected group durable; does nothing when it is empty.
-    pub fn commit(
-        &mut self,
-        disk: &mut Disk,
-        maker: &SegmentMaker,
-        metrics: &LogMetrics,
-    ) -> Result<(), StoreError> {
+    pub fn commit(&mut self, disk: &mut Disk, maker: &SegmentMaker, metrics: &LogMetrics) -> Result<(), StoreError> {
         if self.staging.is_empty() {
             return Ok(());
         }
@@ -230,4 +226,3 @@ impl Appender {
         self.offset == BLOCK_BYTES as u64
     }
 }
-

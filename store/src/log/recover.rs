@@ -168,7 +168,8 @@ fn find_tail(name: &str, folder: &Path, segments: &[u32]) -> Result<(usize, Vec<
                 for later in &segments[index + 1..] {
                     let later = Segment::open(folder, name, *later)?;
                     if later.has_records()? || later.seal()?.is_some() {
-                        let what = format!("segment {} holds records, but this one has lost its seal", later.path.display());
+                        let what =
+                            format!("segment {} holds records, but this one has lost its seal", later.path.display());
                         return Err(StoreError::damaged(&segment.path, segment.data_end(), what));
                     }
                 }

@@ -114,19 +114,13 @@ pub(super) fn record_at(
 }
 
 /// Offset of the first byte in `from..to` that is not zero; the range is shorter than a block.
-fn first_non_zero(
-    segment: &Segment,
-    window: &mut Window,
-    from: u64,
-    to: u64,
-) -> Result<Option<u64>, StoreError> {
+fn first_non_zero(segment: &Segment, window: &mut Window, from: u64, to: u64) -> Result<Option<u64>, StoreError> {
     if from >= to {
         return Ok(None);
     }
     let length = (to - from).min(BLOCK_BYTES as u64) as usize;
-    let bytes = window
-        .read(&segment.file, from, length)
-        .map_err(|source| StoreError::io("read", &segment.path, source, 0))?;
+    let bytes =
+        window.read(&segment.file, from, length).map_err(|source| StoreError::io("read", &segment.path, source, 0))?;
     Ok(bytes.iter().position(|byte| *byte != 0).map(|index| from + index as u64))
 }
 

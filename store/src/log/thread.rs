@@ -55,12 +55,7 @@ impl LogThread {
     /// # Errors
     /// [`StoreError::Setting`] for a bad configuration, [`StoreError::Damaged`] or [`StoreError::Missing`] when a log cannot be
     /// trusted, [`StoreError::Io`] or [`StoreError::NoSpace`] when files cannot be made.
-    pub fn start<T, F, E>(
-        config: LogConfig,
-        input: Receiver<T>,
-        output: F,
-        on_failure: E,
-    ) -> Result<Self, StoreError>
+    pub fn start<T, F, E>(config: LogConfig, input: Receiver<T>, output: F, on_failure: E) -> Result<Self, StoreError>
     where
         T: LogWrite,
         F: FnMut(Durable<T>) + Send + 'static,
@@ -187,11 +182,7 @@ impl Committer {
     }
 
     /// Until the input ends: collect, commit, hand over.
-    fn run<T: LogWrite>(
-        &mut self,
-        input: &Receiver<T>,
-        mut output: impl FnMut(Durable<T>),
-    ) -> Result<(), StoreError> {
+    fn run<T: LogWrite>(&mut self, input: &Receiver<T>, mut output: impl FnMut(Durable<T>)) -> Result<(), StoreError> {
         let mut pending: Vec<(T, Position)> = Vec::new();
         let mut carried = None;
         let mut mark = Instant::now();

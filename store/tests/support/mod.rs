@@ -104,7 +104,11 @@ pub fn append_groups(
 }
 
 /// All records of a log from `from` (default: its start) on.
-pub fn read_all(directory: &Path, name: &str, from: Option<Position>) -> Result<Vec<(Position, u8, Vec<u8>)>, StoreError> {
+pub fn read_all(
+    directory: &Path,
+    name: &str,
+    from: Option<Position>,
+) -> Result<Vec<(Position, u8, Vec<u8>)>, StoreError> {
     let reader = LogReader::open(directory, name)?;
     let mut iterator = match from {
         Some(position) => reader.iter_from(position)?,

@@ -180,7 +180,10 @@ impl AnswerEvent {
             (INDEX_NONE, _) | (_, INDEX_NONE) => false,
             (index, index_next) => index.checked_add(count) == Some(index_next),
         };
-        if !same || self.kind == AnswerKind::Lost || !positions_follow || self.first.checked_add(count) != Some(next.first)
+        if !same
+            || self.kind == AnswerKind::Lost
+            || !positions_follow
+            || self.first.checked_add(count) != Some(next.first)
         {
             return false;
         }
@@ -261,7 +264,14 @@ impl AnswerQueue {
         }
         let count = u32::try_from(self.lost_count).unwrap_or(u32::MAX);
         let first = self.lost_first.min(u64::MAX - u64::from(count));
-        self.events.push_back(AnswerEvent { kind: AnswerKind::Lost, code: 0, count, first, height: 0, index: INDEX_NONE });
+        self.events.push_back(AnswerEvent {
+            kind: AnswerKind::Lost,
+            code: 0,
+            count,
+            first,
+            height: 0,
+            index: INDEX_NONE,
+        });
         self.lost_count = 0;
     }
 }

@@ -99,8 +99,14 @@ fn adjacent_runs_merge_into_one() {
 
 #[test]
 fn the_layout_is_fixed() {
-    let event =
-        AnswerEvent { kind: AnswerKind::Failed, code: 9, count: 0x0403_0201, first: 1, height: 0x0102, index: INDEX_NONE };
+    let event = AnswerEvent {
+        kind: AnswerKind::Failed,
+        code: 9,
+        count: 0x0403_0201,
+        first: 1,
+        height: 0x0102,
+        index: INDEX_NONE,
+    };
     let mut expected = [0u8; 32];
     expected[..9].copy_from_slice(&[5, 9, 0, 0, 1, 2, 3, 4, 1]);
     expected[16..18].copy_from_slice(&[2, 1]);

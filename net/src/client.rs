@@ -96,7 +96,8 @@ impl TxClient {
     /// [`ClientError`] when the connection is gone.
     pub async fn open_submit(&self) -> Result<(SubmitSender, AnswerReceiver), ClientError> {
         let (sender, receive) = self.open_bidirectional(frame::STREAM_TYPE_SUBMIT).await?;
-        let answers = AnswerReceiver { receive, address: self.address, assembler: FrameAssembler::new(FRAME_BYTES_MAX) };
+        let answers =
+            AnswerReceiver { receive, address: self.address, assembler: FrameAssembler::new(FRAME_BYTES_MAX) };
         Ok((SubmitSender { sender }, answers))
     }
 

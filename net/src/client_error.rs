@@ -42,7 +42,9 @@ pub enum ClientError {
     #[error("nothing listens on UDP {0}; start the validator, or check the host and the port for transactions")]
     NothingListens(SocketAddr),
     /// Nothing came back.
-    #[error("no answer from UDP {address} within {seconds} s; check the address, the firewall and that the validator runs")]
+    #[error(
+        "no answer from UDP {address} within {seconds} s; check the address, the firewall and that the validator runs"
+    )]
     NoAnswer {
         /// The address that was tried.
         address: SocketAddr,
@@ -50,7 +52,9 @@ pub enum ClientError {
         seconds: u64,
     },
     /// Somebody else answered.
-    #[error("{address} holds the key {found}, not {expected}; pin the validator's real key, or use insecure for a test")]
+    #[error(
+        "{address} holds the key {found}, not {expected}; pin the validator's real key, or use insecure for a test"
+    )]
     WrongKey {
         /// The address that was tried.
         address: SocketAddr,
@@ -79,7 +83,9 @@ pub enum ClientError {
         reason: String,
     },
     /// The server closed the connection with a code that this client does not know.
-    #[error("{address} closed the connection with the unknown code {code}: {reason}; the server may be newer, update the client")]
+    #[error(
+        "{address} closed the connection with the unknown code {code}: {reason}; the server may be newer, update the client"
+    )]
     ClosedUnknown {
         /// The server.
         address: SocketAddr,

@@ -202,7 +202,7 @@ pub(crate) async fn serve_connection(context: Arc<ConnectionContext>, connection
             Some(end) = streams.join_next(), if !streams.is_empty() => match end {
                 Ok(StreamEnd::Close(code, reason)) => return close(connection, code, &reason),
                 Ok(StreamEnd::Reset) => add(&context.shared.metrics.streams_reset, 1),
-                Ok(StreamEnd::Done) => {}
+                Ok(StreamEnd::Done | StreamEnd::Lost) => {}
                 Err(error) => {
                     tracing::error!(%error, "a stream's task failed");
                     return close(connection, CloseCode::MalformedFrame, "internal error");

@@ -4,11 +4,7 @@ use super::*;
 use crate::answer::AnswerKind;
 
 fn hub(per_stream: usize, in_all: usize) -> AnswerHub {
-    AnswerHub::new(&Limits {
-        answer_events_per_stream_max: per_stream,
-        answer_events_max: in_all,
-        ..Limits::default()
-    })
+    AnswerHub::new(&Limits { answer_events_per_stream_max: per_stream, answer_events_max: in_all, ..Limits::default() })
 }
 
 fn rejected(sequence: u64) -> AnswerEvent {

@@ -104,7 +104,10 @@ impl Identity {
     }
 
     /// The server's side of TLS, for `alpn`.
-    pub(crate) fn server_tls(&self, alpn: &[u8]) -> Result<Arc<quinn::crypto::rustls::QuicServerConfig>, IdentityError> {
+    pub(crate) fn server_tls(
+        &self,
+        alpn: &[u8],
+    ) -> Result<Arc<quinn::crypto::rustls::QuicServerConfig>, IdentityError> {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()

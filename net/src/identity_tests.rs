@@ -2,7 +2,10 @@
 
 use super::*;
 
-fn verify(pin: ServerPin, certificate: &CertificateDer<'_>) -> (Result<ServerCertVerified, rustls::Error>, Option<[u8; 32]>) {
+fn verify(
+    pin: ServerPin,
+    certificate: &CertificateDer<'_>,
+) -> (Result<ServerCertVerified, rustls::Error>, Option<[u8; 32]>) {
     let (_, verifier) = client_tls(pin, ALPN).unwrap();
     let name = ServerName::try_from(SERVER_NAME).unwrap();
     (verifier.verify_server_cert(certificate, &[], &name, &[], UnixTime::now()), verifier.seen())

@@ -29,8 +29,8 @@ const BAN_DOUBLINGS_MAX: u32 = 4;
 /// Thousandths of a point: the score is an integer, forgiveness per good transaction is a fraction.
 const MILLI: u64 = 1_000;
 
-/// Longest single delay of a slowed reader.
-const PACE_DELAY_MAX: Duration = Duration::from_secs(5);
+/// Longest single delay of a slowed reader, which then asks again: it may not be slowed any more.
+const PACE_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// The clock of one server: milliseconds since it started.
 #[derive(Debug, Clone, Copy)]
@@ -219,7 +219,8 @@ impl SourceScore {
         true
     }
 
-    /// How long a reader that got `bytes` has to wait before it reads on; `None` for an address that is not slowed.
+    /// Charges `bytes` to a slowed address and says how long its reader has to wait before it asks again; `None` when
+    /// it may read.
     pub(crate) fn pace(&self, bytes: usize) -> Option<Duration> {
         if !self.slow.load(Ordering::Relaxed) {
             return None;
@@ -233,7 +234,8 @@ impl SourceScore {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let cost_ms = bytes.saturating_mul(1_000) / self.limits.slow_bytes_per_second.max(1);
         state.next_read_ms = state.next_read_ms.max(now_ms).saturating_add(cost_ms);
-        Some(Duration::from_millis(state.next_read_ms - now_ms).min(PACE_DELAY_MAX))
+        let delay = Duration::from_millis(state.next_read_ms - now_ms);
+        (!delay.is_zero()).then(|| delay.min(PACE_DELAY_MAX))
     }
 
     /// Forgives what time forgives; returns the standing that results.

@@ -187,8 +187,12 @@ impl TxServer {
                 Endpoint::new(EndpointConfig::default(), Some((*configs[0]).clone()), socket, Arc::new(TokioRuntime))
                     .map_err(listen_error)?
             };
-            let shard =
-                Shard { shared: shared.clone(), index, configs: configs.clone(), buffers: Arc::new(BufferPool::default()) };
+            let shard = Shard {
+                shared: shared.clone(),
+                index,
+                configs: configs.clone(),
+                buffers: Arc::new(BufferPool::default()),
+            };
             let on_thread_start = config.on_thread_start.clone();
             let thread = std::thread::Builder::new().name(format!("tx-server-{index}")).spawn(move || {
                 if let Some(start) = on_thread_start {
@@ -299,22 +303,14 @@ impl Shard {
         loop {
             tokio::select! {
                 incoming = endpoint.accept() => match incoming {
-                    Some(incoming) => self.decide(incoming, &mut tasks),
+                    Some(incoming) if *self.shared.phase.borrow() == Phase::Running => self.decide(incoming, &mut tasks),
+                    Some(incoming) => self.refuse(incoming, Refusal::ShuttingDown),
                     None => break,
                 },
                 _ = tasks.join_next(), if !tasks.is_empty() => {}
-                _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break,
+                _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
             }
         }
-        // Attempts from now on are refused by the endpoint itself.
-        endpoint.set_server_config(None);
-        let drained = async { while tasks.join_next().await.is_some() {} };
-        tokio::select! {
-            () = drained => {}
-            _ = async { phase.wait_for(|phase| *phase >= Phase::Closing).await.map(|_| ()) } => {}
-        }
-        // Keeps the threads of a server that only drains alive until it is told to close.
-        let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
         endpoint.close(VarInt::from_u32(CloseCode::ShuttingDown as u32), CloseCode::ShuttingDown.meaning().as_bytes());
         let _ = tokio::time::timeout(LINGER, async {
             while tasks.join_next().await.is_some() {}
@@ -344,18 +340,28 @@ impl Shard {
                 }
             }
             Admission::Refuse(reason) => {
-                metrics.refuse(reason);
                 if reason == Refusal::Full {
                     self.shared.evict_one();
                 }
-                incoming.refuse();
+                self.refuse(incoming, reason);
             }
         }
+    }
+
+    fn refuse(&self, incoming: Incoming, reason: Refusal) {
+        self.shared.metrics.refuse(reason);
+        incoming.refuse();
     }
 }
 
 /// Completes a handshake in time and serves the connection to its end.
-async fn handshake(shared: Arc<Shared>, shard: usize, buffers: Arc<BufferPool>, connecting: quinn::Connecting, mut slot: Slot) {
+async fn handshake(
+    shared: Arc<Shared>,
+    shard: usize,
+    buffers: Arc<BufferPool>,
+    connecting: quinn::Connecting,
+    mut slot: Slot,
+) {
     let timeout = shared.limits.handshake_timeout;
     let Ok(Ok(connection)) = tokio::time::timeout(timeout, connecting).await else {
         add(&shared.metrics.handshakes_failed, 1);

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use crate::answer::{AnswerEvent, EVENT_BYTES};
 use crate::connection::ConnectionContext;
 use crate::frame::{
-    FRAME_BYTES_MAX, FrameAssembler, FrameError, HEADER_BYTES, RESPONSE_BYTES_MAX, STREAM_TYPE_QUERY, STREAM_TYPE_SUBMIT,
+    FRAME_BYTES_MAX, FrameAssembler, FrameError, HEADER_BYTES, RESPONSE_BYTES_MAX, STREAM_TYPE_QUERY,
+    STREAM_TYPE_SUBMIT,
 };
 use crate::hub::StreamAnswers;
 use crate::intake::StreamId;
@@ -38,8 +39,10 @@ const EVENTS_PER_FRAME_MAX: usize = 1_024;
 /// How a stream ended.
 #[derive(Debug)]
 pub(crate) enum StreamEnd {
-    /// In order, or with its connection.
+    /// In order.
     Done,
+    /// With its connection.
+    Lost,
     /// The client abandoned it.
     Reset,
     /// The whole connection is to be closed.
@@ -73,6 +76,8 @@ struct FrameReader<'a> {
     chunks: [Bytes; CHUNKS],
     /// Bytes of an unfinished frame that the connection's account knows of.
     accounted: usize,
+    /// Bytes that were read since the address was last charged.
+    unpaid_bytes: usize,
     /// When the unfinished frame must be complete.
     deadline: Instant,
 }
@@ -85,6 +90,7 @@ impl<'a> FrameReader<'a> {
             assembler: FrameAssembler::new(FRAME_BYTES_MAX),
             chunks: [const { Bytes::new() }; CHUNKS],
             accounted: 0,
+            unpaid_bytes: 0,
             deadline: Instant::now(),
         }
     }
@@ -106,7 +112,7 @@ impl<'a> FrameReader<'a> {
             Ok(None) if self.accounted > 0 => Err(close(CloseCode::MalformedFrame, "a stream ended within a frame")),
             Ok(None) => Ok(0),
             Err(ReadError::Reset(_)) => Err(StreamEnd::Reset),
-            Err(_) => Err(StreamEnd::Done),
+            Err(_) => Err(StreamEnd::Lost),
         }
     }
 
@@ -124,6 +130,7 @@ impl<'a> FrameReader<'a> {
 
     /// Reads once and offers every frame that this completes; `false` at the end of the stream.
     async fn pump(&mut self, stream: StreamId) -> Result<bool, StreamEnd> {
+        self.pay().await;
         let count = self.read().await?;
         if self.accounted == 0 {
             self.assembler.give_buffer(self.context.buffers.take());
@@ -143,17 +150,24 @@ impl<'a> FrameReader<'a> {
             }
         }
         self.settle(frames, bytes)?;
-        if let Some(delay) = self.context.source.score.pace(bytes) {
+        Ok(count > 0)
+    }
+
+    /// Waits until a slowed address may read again; what this stream read last is charged first.
+    async fn pay(&mut self) {
+        let mut bytes = std::mem::take(&mut self.unpaid_bytes);
+        while let Some(delay) = self.context.source.score.pace(bytes) {
             add(&self.context.shared.metrics.paced, 1);
             let _hold = self.context.hold();
             tokio::time::sleep(delay).await;
+            bytes = 0;
         }
-        Ok(count > 0)
     }
 
     /// Keeps the accounts after a read: counters, unfinished bytes, deadline, buffer.
     fn settle(&mut self, frames: u64, bytes: usize) -> Result<(), StreamEnd> {
         self.context.count(frames, bytes);
+        self.unpaid_bytes += bytes;
         let partial = self.assembler.partial_bytes();
         if partial > 0 && (self.accounted == 0 || frames > 0) {
             self.deadline = Instant::now() + self.context.shared.limits.frame_deadline;
@@ -181,6 +195,7 @@ impl<'a> FrameReader<'a> {
                     return Ok(frame);
                 }
             }
+            self.pay().await;
             match self.read().await? {
                 0 => return Ok(None),
                 1 => *pending = std::mem::take(&mut self.chunks[0]),
@@ -249,7 +264,8 @@ pub(crate) async fn answered(context: Arc<ConnectionContext>, send: SendStream, 
         Ok(Some(_)) if kind[0] == STREAM_TYPE_SUBMIT => submit(&context, send, receive).await,
         Ok(Some(_)) if kind[0] == STREAM_TYPE_QUERY => query(&context, send, receive).await,
         Ok(Some(_)) => close(CloseCode::MalformedFrame, format!("stream type {} is not known; 1 or 2 are", kind[0])),
-        Ok(None) | Err(ReadError::ConnectionLost(_)) => StreamEnd::Done,
+        Ok(None) => StreamEnd::Done,
+        Err(ReadError::ConnectionLost(_)) => StreamEnd::Lost,
         Err(_) => StreamEnd::Reset,
     }
 }

@@ -50,8 +50,9 @@ async fn answers_come_back_to_their_stream() {
     assert!(stream_a != stream_b && stream_a.wants_answers() && stream_b.wants_answers());
 
     let hub = bed.server.answers();
-    let applied: Vec<_> =
-        (0..100_000).map(|sequence| AnswerEvent::in_block(AnswerKind::Applied, 0, sequence, 9, 50 + sequence)).collect();
+    let applied: Vec<_> = (0..100_000)
+        .map(|sequence| AnswerEvent::in_block(AnswerKind::Applied, 0, sequence, 9, 50 + sequence))
+        .collect();
     std::thread::spawn(move || {
         hub.send(stream_b, AnswerEvent::here(AnswerKind::Rejected, 5, 0));
         hub.send_all(stream_a, &applied);
@@ -157,7 +158,7 @@ async fn queries_are_answered_within_their_limits() {
     })
     .await;
     // All eight requests are there once eight streams were opened; no fourth may run.
-    bed.metrics_until("all streams", |metrics| metrics.streams == 12 + 8).await;
+    bed.metrics_until("all streams", |metrics| metrics.streams == 4 + 8).await;
     assert_eq!(bed.intake.queries_running.load(Ordering::SeqCst), 3);
     bed.intake.query_gate.add_permits(1_000);
     for asked in asking {
@@ -225,10 +226,8 @@ async fn errors_name_the_cause() {
 fn a_taken_port_is_named() {
     let bed = bed(|_| ());
     for threads in [1, 2] {
-        let mut config = tana_net::ServerConfig::new(
-            bed.server.local_addr(),
-            tana_net::Identity::from_seed(&[1; 32]).unwrap(),
-        );
+        let mut config =
+            tana_net::ServerConfig::new(bed.server.local_addr(), tana_net::Identity::from_seed(&[1; 32]).unwrap());
         config.threads = threads;
         let error = tana_net::TxServer::start(config, support::TestIntake::new().0).err().unwrap();
         assert!(matches!(error, tana_net::ServerError::InUse(_)), "{error}");

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tana_net::{
-    ClientError, CloseCode, Identity, Intake, Limits, MetricsSnapshot, Offer, QueryFuture, ServerConfig, ServerPin, Source,
-    StreamId, TxClient, TxServer,
+    ClientError, CloseCode, Identity, Intake, Limits, MetricsSnapshot, Offer, QueryFuture, ServerConfig, ServerPin,
+    Source, StreamId, TxClient, TxServer,
 };
 use tokio::sync::{Notify, mpsc};
 

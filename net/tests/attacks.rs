@@ -1,0 +1,308 @@
+//! What breaks the rules or strains them: bad frames, slow and vanishing clients, floods of connections, garbage.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use support::{Bed, Seen, bed, close_code, loopback, soon};
+use tana_net::sources::Refusal;
+use tana_net::{AnswerEvent, AnswerKind, ClientError, CloseCode, StreamId, TxClient};
+
+/// Sends `bytes` as they are on a new flood stream and keeps the stream open.
+async fn send_raw(client: &TxClient, bytes: &[u8]) -> tana_net::FloodStream {
+    let mut flood = client.open_flood().await.unwrap();
+    flood.send_frames(&mut [Bytes::copy_from_slice(bytes)]).await.unwrap();
+    flood
+}
+
+/// Checks that another connection still works.
+async fn others_go_on(bed: &mut Bed) {
+    let client = bed.connect_from(3).await.unwrap();
+    let mut flood = client.open_flood().await.unwrap();
+    flood.send(b"honest").await.unwrap();
+    loop {
+        if let Seen::Frame { bytes, source, .. } = bed.next().await
+            && source.ip == loopback(3)
+        {
+            assert_eq!(bytes, b"honest");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_frames_close_the_connection_with_their_code() {
+    let mut bed = bed(|_| ());
+    let too_large = 65_537u32.to_le_bytes();
+    let cases: [(&[u8], CloseCode); 4] = [
+        (&[0, 0, 0, 0], CloseCode::MalformedFrame),
+        (&too_large, CloseCode::FrameTooLarge),
+        (&[0xff; 4], CloseCode::FrameTooLarge),
+        (&[2, 0, 0, 0, 0xff, 0xff], CloseCode::MalformedFrame),
+    ];
+    for (bytes, code) in cases {
+        let client = bed.connect().await;
+        let _stream = send_raw(&client, bytes).await;
+        assert_eq!(close_code(&client).await, code, "for {bytes:?}");
+    }
+    let metrics = bed.metrics_until("four closes", |metrics| metrics.connections == 0).await;
+    assert_eq!((metrics.closed(CloseCode::MalformedFrame), metrics.closed(CloseCode::FrameTooLarge)), (2, 2));
+    others_go_on(&mut bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_bidirectional_streams_close_the_connection() {
+    let mut bed = bed(|_| ());
+    // A submit stream with an empty frame, and one that ends within a frame.
+    let client = bed.connect().await;
+    let (mut sender, _answers) = client.open_submit().await.unwrap();
+    sender.send_frames(&mut [Bytes::from_static(&[0; 4])]).await.unwrap();
+    assert_eq!(close_code(&client).await, CloseCode::MalformedFrame);
+    assert!(matches!(bed.next().await, Seen::Closed(_)));
+
+    let client = bed.connect().await;
+    let (mut sender, _answers) = client.open_submit().await.unwrap();
+    sender.send_frames(&mut [Bytes::from_static(&[9, 0, 0, 0, 1])]).await.unwrap();
+    drop(sender.finish());
+    assert_eq!(close_code(&client).await, CloseCode::MalformedFrame);
+    assert!(matches!(bed.next().await, Seen::Closed(_)), "an unfinished frame is never offered");
+    others_go_on(&mut bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_within_a_frame_drops_the_frame_only() {
+    let mut bed = bed(|_| ());
+    let client = bed.connect().await;
+    let flood = send_raw(&client, &[100, 0, 0, 0, 1, 2, 3]).await;
+    bed.metrics_until("the part of a frame", |metrics| metrics.partial_bytes == 7).await;
+    flood.reset();
+    let metrics = bed.metrics_until("the reset", |metrics| metrics.streams_reset == 1).await;
+    assert_eq!((metrics.partial_bytes, metrics.frames), (0, 0));
+    let mut again = client.open_flood().await.unwrap();
+    again.send(b"goes on").await.unwrap();
+    assert_eq!(bed.next_frame().await.2, b"goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vanished_client_leaves_nothing() {
+    let mut bed = bed(|limits| limits.idle_timeout = Duration::from_millis(300));
+    let client = bed.connect().await;
+    let (mut sender, answers) = client.open_submit().await.unwrap();
+    sender.send(b"x").await.unwrap();
+    sender.send_frames(&mut [Bytes::from_static(&[9, 0, 0, 0, 1])]).await.unwrap();
+    let stream = bed.next_frame().await.1;
+    // Nothing is sent and nothing is read any more; the keep-alive of 10 s comes too late.
+    let metrics = bed.metrics_until("the idle timeout", |metrics| metrics.timed_out == 1).await;
+    assert_eq!((metrics.partial_bytes, metrics.connections), (0, 0));
+    assert!(matches!(bed.next().await, Seen::Closed(closed) if closed == stream));
+    drop((sender, answers));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_trickles_in_is_cut_off() {
+    let mut bed = bed(|limits| limits.frame_deadline = Duration::from_millis(200));
+    let client = bed.connect().await;
+    let mut flood = send_raw(&client, &[200, 0, 0, 0]).await;
+    let trickle = tokio::spawn(async move {
+        while flood.send_frames(&mut [Bytes::from_static(&[1])]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert_eq!(close_code(&client).await, CloseCode::SlowFrame);
+    soon("the sender's end", trickle).await.unwrap();
+    // Between frames there is no deadline.
+    let idle = bed.connect().await;
+    let mut flood = idle.open_flood().await.unwrap();
+    flood.send(b"one").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    flood.send(b"two").await.unwrap();
+    assert_eq!(bed.next_frame().await.2, b"one");
+    assert_eq!(bed.next_frame().await.2, b"two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_is_not_late_while_the_server_holds_the_connection_back() {
+    let deadline = Duration::from_millis(150);
+    let mut bed = bed(|limits| limits.frame_deadline = deadline);
+    bed.intake.set_room(0);
+    let client = bed.connect().await;
+    let mut half = send_raw(&client, &[4, 0, 0, 0, 1, 2]).await;
+    let _held = send_raw(&client, &[1, 0, 0, 0, 9]).await;
+    soon("being held", bed.intake.held.notified()).await;
+    tokio::time::sleep(deadline * 4).await;
+    assert!(client.close_reason().is_none());
+    bed.intake.set_room(usize::MAX);
+    half.send_frames(&mut [Bytes::from_static(&[3, 4])]).await.unwrap();
+    assert_eq!(bed.next_frame().await.2, [9]);
+    assert_eq!(bed.next_frame().await.2, [1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_frames_are_bounded() {
+    let mut bed = bed(|limits| limits.partial_bytes_per_connection_max = 150_000);
+    let client = bed.connect().await;
+    let part = [&65_536u32.to_le_bytes()[..], &vec![1; 40_000][..]].concat();
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(send_raw(&client, &part).await);
+    }
+    bed.metrics_until("three parts", |metrics| metrics.partial_bytes == 3 * 40_004).await;
+    streams.push(send_raw(&client, &part).await);
+    assert_eq!(close_code(&client).await, CloseCode::PartialFrames);
+    bed.metrics_until("their release", |metrics| metrics.partial_bytes == 0).await;
+    others_go_on(&mut bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_its_share_of_connections() {
+    let mut bed = bed(|limits| (limits.connections_per_ip_max, limits.connections_per_ip_before_retry) = (3, 1));
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(bed.connect_from(2).await.unwrap());
+    }
+    let refused = bed.connect_from(2).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
+    let metrics = bed.server.metrics();
+    assert_eq!(metrics.refused(Refusal::PerIp), 1);
+    assert_eq!(metrics.retries, 2, "the second and the third had to prove their address");
+    others_go_on(&mut bed).await;
+    clients.pop().unwrap().close().await;
+    bed.metrics_until("the close", |metrics| metrics.connections == 2).await;
+    soon("a place", async { while bed.connect_from(2).await.is_err() {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_closes_the_idlest_for_a_newcomer() {
+    let bed = bed(|limits| (limits.connections_max, limits.evict_after) = (2, Duration::ZERO));
+    let greedy = [bed.connect_from(2).await.unwrap(), bed.connect_from(2).await.unwrap()];
+    let refused = bed.connect_from(3).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
+    assert_eq!(close_code(&greedy[0]).await, CloseCode::TooManyConnections);
+    bed.metrics_until("a free place", |metrics| metrics.connections == 1).await;
+    bed.connect_from(3).await.unwrap();
+    assert!(greedy[1].close_reason().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_garbage_sender_is_banned_and_others_do_not_feel_it() {
+    let mut bed = bed(|limits| limits.score.ban = Duration::from_secs(600));
+    let honest = bed.connect_from(1).await.unwrap();
+    let bad = bed.connect_from(2).await.unwrap();
+    let twin = bed.connect_from(2).await.unwrap();
+    let mut flood = bad.open_flood().await.unwrap();
+    flood.send(b"garbage").await.unwrap();
+    let (source, ..) = bed.next_frame().await;
+    assert_eq!(source.ip, loopback(2));
+    let hub = bed.server.answers();
+    hub.report_bad(&source.score, 40);
+    assert!(source.score.is_suspect());
+    assert!(bad.close_reason().is_none());
+    hub.report_bad(&source.score, 5_000);
+    assert_eq!(close_code(&bad).await, CloseCode::BadSignatures);
+    assert_eq!(close_code(&twin).await, CloseCode::BadSignatures, "all connections of the address");
+    bed.metrics_until("two closes", |metrics| metrics.connections == 1).await;
+    for _ in 0..3 {
+        let refused = bed.connect_from(2).await.unwrap_err();
+        assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
+    }
+    assert_eq!(bed.server.metrics().refused(Refusal::Banned), 3);
+    let mut flood = honest.open_flood().await.unwrap();
+    flood.send(b"payments").await.unwrap();
+    let (source, _, bytes) = bed.next_frame().await;
+    assert_eq!((source.ip, &bytes[..]), (loopback(1), &b"payments"[..]));
+    assert!(!source.score.is_suspect());
+    others_go_on(&mut bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slowed_address_is_read_at_its_rate() {
+    let mut bed = bed(|limits| {
+        limits.slow_bytes_per_second = 20_000;
+        limits.score.forgiven_per_second = 0;
+    });
+    let slow = bed.connect_from(2).await.unwrap();
+    let mut flood = slow.open_flood().await.unwrap();
+    flood.send(b"first").await.unwrap();
+    let (source, ..) = bed.next_frame().await;
+    source.score.report(0, 600);
+    let start = std::time::Instant::now();
+    for _ in 0..11 {
+        flood.send(&[1; 1_000]).await.unwrap();
+    }
+    let mut bytes = 0;
+    while bytes < 11_000 {
+        bytes += bed.next_frame().await.2.len();
+    }
+    // A read is charged afterwards, to the whole address: a new stream has to wait for the debt of the first.
+    let mut flood = slow.open_flood().await.unwrap();
+    flood.send(b"after the debt").await.unwrap();
+    assert_eq!(bed.next_frame().await.2, b"after the debt");
+    assert!(start.elapsed() >= Duration::from_millis(540), "11 KB at 20 KB/s took {:?}", start.elapsed());
+    assert!(bed.server.metrics().paced > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_are_counted_and_reported() {
+    let mut bed = bed(|limits| limits.answer_events_per_stream_max = 100);
+    let client = bed.connect().await;
+    let (mut sender, mut answers) = client.open_submit().await.unwrap();
+    sender.send(b"x").await.unwrap();
+    let stream = bed.next_frame().await.1;
+    let hub = bed.server.answers();
+    // Codes alternate, so nothing merges; windows take some megabytes, then the queue fills.
+    let mut sequence = 0;
+    while bed.server.metrics().answers_lost == 0 {
+        let events: Vec<_> = (0..50)
+            .map(|offset| AnswerEvent::here(AnswerKind::Rejected, (offset % 2) as u8 + 1, sequence + offset))
+            .collect();
+        sequence += 50;
+        hub.send_all(stream, &events);
+        assert!(sequence < 10_000_000, "the queue has no bound");
+    }
+    assert!(bed.server.metrics().answers_queued <= 101);
+    hub.finish(stream);
+    let mut events = Vec::new();
+    while soon("answers", answers.receive(&mut events)).await.unwrap() > 0 {}
+    let mut next = 0;
+    for event in &events {
+        assert_eq!(event.first, next, "events stay in order without a gap");
+        next += u64::from(event.count);
+    }
+    assert_eq!(next, sequence, "every sequence is answered or counted");
+    let lost: u64 =
+        events.iter().filter(|event| event.kind == AnswerKind::Lost).map(|event| u64::from(event.count)).sum();
+    assert_eq!(lost, bed.server.metrics().answers_lost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_idle_connections_are_held_up_to_the_limit() {
+    const ALLOWED: usize = 200;
+    let mut bed = bed(|limits| (limits.connections_max, limits.connections_per_ip_max) = (ALLOWED + 1, ALLOWED));
+    let mut clients = Vec::new();
+    let mut refused = 0;
+    for _ in 0..300 {
+        match bed.connect_from(2).await {
+            Ok(client) => {
+                // An open stream in the middle of nothing.
+                let (sender, answers) = client.open_submit().await.unwrap();
+                clients.push((client, sender, answers));
+            }
+            Err(ClientError::Refused(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!((clients.len(), refused), (ALLOWED, 100));
+    let metrics = bed.server.metrics();
+    assert_eq!((metrics.connections, metrics.partial_bytes, metrics.answers_queued), (ALLOWED as u64, 0, 0));
+    others_go_on(&mut bed).await;
+    for (client, sender, _) in &mut clients {
+        assert!(client.close_reason().is_none());
+        sender.send(b"still here").await.unwrap();
+    }
+    for _ in 0..ALLOWED {
+        let (_, stream, bytes) = bed.next_frame().await;
+        assert_eq!(bytes, b"still here");
+        assert_ne!(stream, StreamId::NONE);
+    }
+}

@@ -5,15 +5,14 @@
 //! 1. Find where they begin and end.
 //! 2. Look up all senders, then their nonces, then their buckets in the duplicate filter. With a million accounts each of these is a
 //!    cache miss; side by side they cost little more than one.
-//! 3. Judge one after the other, in the order of the stream, and copy what passes into the open batch.
+//! 3. Judge one after the other, in the order of the stream.
+//! 4. Copy what passed into the open batch, and report the rest.
 //!
 //! When there is no batch to be had, the frame's rest stays with the caller: [`Offered::consumed`] says up to which byte everything
 //! was judged, and nothing behind it was remembered anywhere, so the rest can be offered again.
 //!
 //! Transactions of suspect sources have an open batch of their own. A source that changes between the two keeps its order: before its
 //! first transaction goes into one batch, the other one leaves if it holds any of its transactions.
-
-use std::hint::black_box;
 
 use tana_accounts::View;
 use tana_types::account::{AccountIndex, NO_ACCOUNT};
@@ -201,7 +200,7 @@ impl Batcher {
         self.open.iter().flatten().filter(|batch| !batch.is_empty()).map(|batch| batch.arrived_ns).min()
     }
 
-    /// Finishes one group. Returns the bytes that went into batches.
+    /// Judges one group. Returns the bytes that went into batches.
     fn offer_group(
         &mut self,
         call: &mut Call<'_>,
@@ -210,43 +209,67 @@ impl Batcher {
         port: &mut impl BatchPort,
     ) -> u64 {
         let looked_up = look_up(call.admission, view, group, &mut self.found);
-        let slot = usize::from(call.origin.suspect);
-        let mut accepted_bytes = 0;
-        for (position, transaction) in group.iter().enumerate() {
-            let bytes = transaction.bytes().len();
-            let judged = call.admission.judge(transaction, looked_up.senders[position], call.now.wall_ms);
-            let entered = judged.and_then(|sender| {
-                if !self.make_room(call, slot, bytes, port) {
-                    call.offered.full = true;
-                    return Ok(None);
-                }
-                let now_ns = call.now.engine_ns;
-                call.admission
-                    .enter(looked_up.hashes[position], sender, now_ns, call.origin.suspect)
-                    .map(|()| Some(sender))
-            });
-            match entered {
-                Ok(Some(sender)) => {
-                    self.push(call, slot, *transaction, sender, port);
-                    accepted_bytes += bytes as u64;
-                }
-                Ok(None) => break,
-                Err(code) => call.reject(code),
+        let mut verdicts = [Err(Code::Malformed); GROUP];
+        let (mut accepted_bytes, mut start) = (0, 0);
+        while start < group.count && !call.offered.full {
+            let end = self.admit_run(call, group, &looked_up, &mut verdicts, start, port);
+            for (transaction, verdict) in group.iter().zip(verdicts).take(end).skip(start) {
+                accepted_bytes += self.finish(call, *transaction, verdict);
             }
-            call.offered.consumed += bytes;
+            self.leave_if_full(call, port);
+            start = end;
         }
         accepted_bytes
     }
 
-    /// Sees to an open batch with room for `bytes`; false when there is none to be had.
-    #[inline]
-    fn make_room(&mut self, call: &Call<'_>, slot: usize, bytes: usize, port: &mut impl BatchPort) -> bool {
-        if let Some(batch) = &self.open[slot] {
-            if batch.has_room(bytes, self.limits.transactions, self.limits.body_bytes) {
-                return true;
+    /// Gives verdicts from `start` on, as long as the admitted fit into one open batch. Returns where it stopped.
+    ///
+    /// The copies come after a whole run: otherwise each atomic exchange of the filter waits for the copy before it to reach memory.
+    fn admit_run(
+        &mut self,
+        call: &mut Call<'_>,
+        group: &Group<'_>,
+        looked_up: &LookedUp,
+        verdicts: &mut [Result<AccountIndex, Code>; GROUP],
+        start: usize,
+        port: &mut impl BatchPort,
+    ) -> usize {
+        let (suspect, now) = (call.origin.suspect, call.now);
+        let (mut planned, mut planned_bytes) = (0, 0);
+        for (position, transaction) in group.iter().enumerate().skip(start) {
+            verdicts[position] = call.admission.judge(transaction, looked_up.senders[position], now.wall_ms);
+            let Ok(sender) = verdicts[position] else { continue };
+            let bytes = transaction.bytes().len();
+            if !self.has_room(suspect, planned, planned_bytes + bytes) {
+                if planned > 0 {
+                    return position;
+                }
+                if !self.open_batch(call, port) {
+                    call.offered.full = true;
+                    return position;
+                }
             }
-            self.leave(call.admission, slot, port);
+            let entered = call.admission.enter(looked_up.hashes[position], sender, now.engine_ns, suspect);
+            match entered {
+                Ok(()) => (planned, planned_bytes) = (planned + 1, planned_bytes + bytes),
+                Err(code) => verdicts[position] = Err(code),
+            }
         }
+        group.count
+    }
+
+    /// Whether the open batch takes one more transaction behind `planned` ones, `bytes` bytes with them.
+    #[inline]
+    fn has_room(&self, suspect: bool, planned: usize, bytes: usize) -> bool {
+        self.open[usize::from(suspect)]
+            .as_ref()
+            .is_some_and(|batch| batch.has_room(bytes, self.limits.transactions - planned, self.limits.body_bytes))
+    }
+
+    /// Sends the open batch and opens another; false when there is none to be had.
+    fn open_batch(&mut self, call: &Call<'_>, port: &mut impl BatchPort) -> bool {
+        let slot = usize::from(call.origin.suspect);
+        self.leave(call.admission, slot, port);
         self.open[slot] = port.take().map(|mut batch| {
             batch.clear();
             batch.suspect = call.origin.suspect;
@@ -256,24 +279,41 @@ impl Batcher {
         self.open[slot].is_some()
     }
 
+    /// Puts an admitted transaction into the open batch, or reports a refused one. Returns the bytes that were copied.
     #[inline]
-    fn push(
+    fn finish(
         &mut self,
         call: &mut Call<'_>,
-        slot: usize,
         transaction: Transaction<'_>,
-        sender: AccountIndex,
-        port: &mut impl BatchPort,
-    ) {
-        let Some(batch) = &mut self.open[slot] else { return };
-        if batch.is_empty() {
-            batch.arrived_ns = call.now.engine_ns;
+        verdict: Result<AccountIndex, Code>,
+    ) -> u64 {
+        let bytes = transaction.bytes().len();
+        call.offered.consumed += bytes;
+        match (verdict, &mut self.open[usize::from(call.origin.suspect)]) {
+            (Ok(sender), Some(batch)) => {
+                if batch.is_empty() {
+                    batch.arrived_ns = call.now.engine_ns;
+                }
+                let FrameOrigin { stream, source, .. } = *call.origin;
+                batch.push(transaction, sender, Origin { stream, source, sequence: call.sequence() });
+                call.offered.accepted += 1;
+                call.offered.transactions += 1;
+                bytes as u64
+            }
+            // An admitted one always finds the batch that `admit_run` had room in.
+            (Ok(_), None) => 0,
+            (Err(code), _) => {
+                call.reject(code);
+                0
+            }
         }
-        let sequence = call.sequence();
-        batch.push(transaction, sender, Origin { stream: call.origin.stream, source: call.origin.source, sequence });
-        call.offered.accepted += 1;
-        call.offered.transactions += 1;
-        if !batch.has_room(TRANSFER_BYTES, self.limits.transactions, self.limits.body_bytes) {
+    }
+
+    /// Sends the open batch when not even a transfer fits any more.
+    #[inline]
+    fn leave_if_full(&mut self, call: &Call<'_>, port: &mut impl BatchPort) {
+        let slot = usize::from(call.origin.suspect);
+        if self.open[slot].is_some() && !self.has_room(call.origin.suspect, 0, TRANSFER_BYTES) {
             self.leave(call.admission, slot, port);
         }
     }
@@ -373,12 +413,10 @@ struct LookedUp {
 #[inline]
 fn look_up(admission: &Admission, view: &View<'_>, group: &Group<'_>, found: &mut Vec<AccountIndex>) -> LookedUp {
     let mut looked_up = LookedUp { senders: [None; GROUP], hashes: [0; GROUP] };
-    let mut touched = 0;
     for (hash, transaction) in looked_up.hashes.iter_mut().zip(group.iter()) {
         *hash = admission.duplicates().hash(transaction.bytes());
-        touched ^= admission.duplicates().touch(*hash);
+        admission.duplicates().prefetch(*hash);
     }
-    black_box(touched);
     found.clear();
     view.find_each(group.iter().map(|transaction| &transaction.header().sender), found);
     for (sender, &index) in looked_up.senders.iter_mut().zip(found.iter()) {

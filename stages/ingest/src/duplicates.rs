@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 
+use crate::prefetch::prefetch;
+
 const TICK_SHIFT: u32 = 29;
 /// Steps for which an entry counts.
 const LIFETIME_TICKS: i16 = 19;
@@ -58,10 +60,10 @@ impl DuplicateFilter {
         self.keys.hash_one(bytes)
     }
 
-    /// Reads the hash's bucket, so that it is in the cache when it is asked for. The result means nothing.
+    /// Fetches the hash's bucket into the cache, for a question that follows soon.
     #[inline]
-    pub fn touch(&self, hash: u64) -> u64 {
-        self.bucket(hash).0[0].load(Ordering::Relaxed)
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(self.bucket(hash));
     }
 
     /// Whether `hash` was inserted less than about ten seconds before `now_ns`.

@@ -23,6 +23,7 @@ mod batcher;
 mod counters;
 mod creations;
 mod duplicates;
+mod prefetch;
 
 pub use admission::{Admission, AdmissionConfig, ConfigError, Moment, NONCE_WINDOW};
 pub use batcher::{BatchLimits, BatchPort, Batcher, FrameOrigin, Offered, Rejection};

@@ -1,5 +1,5 @@
 //! Accounts, transactions with made-up signatures, and a port that keeps what leaves, for ingest's tests.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 use std::sync::Arc;
 

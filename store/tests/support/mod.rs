@@ -1,5 +1,5 @@
 //! What the log tests share: a record type, a small configuration, writing all and waiting for it, reading all.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::time::Duration;

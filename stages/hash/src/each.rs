@@ -10,9 +10,7 @@
 //! Messages above 1024 bytes, and a message left alone in its group, go through the `blake3` crate one at a time.
 //! Without AVX-512 all do. What comes out never depends on which path was taken.
 
-use std::borrow::Borrow;
-
-use crate::lanes::{BLOCK_BYTES, CHUNK_BYTES, LANES, Lanes, Mode, prefetch};
+use crate::lanes::{BLOCK_BYTES, CHUNK_BYTES, LANES, Lanes, Mode};
 use crate::{Hash, HashKey};
 
 /// Messages looked at together. Indexes within a window fit a byte, and the sorted order is 256 bytes on the stack.
@@ -20,9 +18,6 @@ const WINDOW: usize = 256;
 
 /// Block counts of messages that fit one chunk are 1..=16; 17 stands for anything longer.
 const LONG: usize = CHUNK_BYTES / BLOCK_BYTES + 1;
-
-/// Groups ahead of which `keyed_each_at` prefetches: one group takes about 0.4 us, several trips to memory.
-const PREFETCH_MESSAGES: usize = 2 * LANES;
 
 /// The plain hash of each message, in place: `out[i]` is the hash of `inputs[i]`. Lengths may differ.
 ///
@@ -49,27 +44,12 @@ pub fn keyed_each_fixed<const N: usize>(key: &HashKey, inputs: &[[u8; N]], out: 
     fixed(key, inputs.len(), |index| &inputs[index], out);
 }
 
-/// The hash under `key` of the messages of `table` that `indexes` name: `out[i]` is the hash of `table[indexes[i]]`.
+/// The hash under `key` of messages of `N` bytes (1..=1024) that lie anywhere: `out[i]` is the hash of `message(i)`.
 ///
-/// Made for trees whose nodes lie in one large table: messages that come soon are prefetched, so that a table far beyond the
-/// caches costs little more than a small one.
-///
-/// # Panics
-/// If `indexes` and `out` differ in length, or an index is outside the table.
-pub fn keyed_each_at<T: Borrow<[u8; N]>, const N: usize>(
-    key: &HashKey,
-    table: &[T],
-    indexes: &[u32],
-    out: &mut [Hash],
-) {
-    assert_eq!(indexes.len(), out.len(), "one hash for each index");
-    let message = |index: usize| {
-        if let Some(ahead) = indexes.get(index + PREFETCH_MESSAGES).and_then(|&at| table.get(at as usize)) {
-            prefetch(ahead.borrow());
-        }
-        table[indexes[index] as usize].borrow()
-    };
-    fixed(key, indexes.len(), message, out);
+/// Made for trees whose nodes are spread over large tables: `message` is called for sixteen messages and then these are hashed,
+/// so that it can also [`prefetch`](crate::prefetch) what is needed later, at no cost while the hashing runs.
+pub fn keyed_each_from<'a, const N: usize>(key: &HashKey, message: impl Fn(usize) -> &'a [u8; N], out: &mut [Hash]) {
+    fixed(key, out.len(), message, out);
 }
 
 /// Hashes `count` messages of one length, which `message` gives by position.

@@ -8,7 +8,7 @@
 //!
 //! - [`hash`] and [`keyed`]: one message of any length.
 //! - [`hash_each`] and [`keyed_each`]: many messages of mixed lengths.
-//! - [`keyed_each_fixed`] and [`keyed_each_at`]: many messages of one length, which is known at compile time.
+//! - [`keyed_each_fixed`] and [`keyed_each_from`]: many messages of one length, which is known at compile time.
 //! - [`list_tree`]: the roots of transaction and receipt lists, with inclusion proofs.
 //!
 //! Keyed mode separates domains: each use of a hash has its own [`HashKey`], derived from a sentence that names the use.
@@ -20,7 +20,7 @@ mod key;
 mod lanes;
 pub mod list_tree;
 
-pub use each::{hash_each, keyed_each, keyed_each_at, keyed_each_fixed};
+pub use each::{hash_each, keyed_each, keyed_each_fixed, keyed_each_from};
 pub use key::HashKey;
 pub use lanes::prefetch;
 pub use list_tree::{ListDomain, merkle_proof, merkle_root, merkle_verify};

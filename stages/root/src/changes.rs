@@ -3,8 +3,9 @@
 //! Indexes rise, so that the tree walks its memory in one direction and finds changed siblings next to each other. The tree
 //! checks that before it touches anything: a wrong order would give a wrong root, silently.
 
-use tana_hash::Hash;
+use tana_hash::{Hash, keyed_each_from};
 
+use crate::leaf::{LEAF_KEY, hash_long_leaves};
 use crate::{ACCOUNTS_MAX, RECORD_BYTES};
 
 /// Changed and new accounts of one block.
@@ -58,6 +59,20 @@ pub enum ChangesError {
 }
 
 impl LeafChanges<'_> {
+    /// Leaf hashes of the changes that begin at `start`, as many as `out` takes. `touch` is called with the position of each
+    /// shortly before it is hashed.
+    pub(crate) fn hash(&self, start: usize, touch: impl Fn(usize), out: &mut [Hash]) {
+        let records = &self.records[start..start + out.len()];
+        let message = |place: usize| {
+            touch(start + place);
+            &records[place]
+        };
+        keyed_each_from(&LEAF_KEY, message, out);
+        let place = |position: usize| self.overflows.partition_point(|(at, _)| (*at as usize) < position);
+        let overflows = &self.overflows[place(start)..place(start + out.len())];
+        hash_long_leaves(self.records, overflows, start, out);
+    }
+
     /// Checks the changes against a tree of `count` accounts; gives the count after them.
     pub(crate) fn check(&self, count: u64) -> Result<u64, ChangesError> {
         let (indexes, records) = (self.indexes.len(), self.records.len());

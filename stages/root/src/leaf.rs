@@ -36,7 +36,7 @@ pub const NODE_CONTEXT: &str = "tana account tree node v1";
 const LONG_LEAF_BYTES: usize = RECORD_BYTES + HASH_BYTES;
 
 /// Leaves with an overflow that are put together on the stack at a time: 8 KiB.
-pub(crate) const LONG_LEAVES: usize = 4 * LANES;
+const LONG_LEAVES: usize = 4 * LANES;
 
 pub(crate) static LEAF_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context(LEAF_CONTEXT));
 pub(crate) static NODE_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context(NODE_CONTEXT));
@@ -72,30 +72,35 @@ impl Leaf {
 }
 
 /// The leaf hash of each record, in place. `overflows` names the accounts that have an overflow part, as position in `records`
-/// and hash of the part; each position at most once.
+/// (strictly rising) and hash of the part.
 ///
 /// # Panics
 /// If `records` and `out` differ in length, or a position is outside `records`.
 pub fn hash_leaves(records: &[[u8; RECORD_BYTES]], overflows: &[(u32, Hash)], out: &mut [Hash]) {
     keyed_each_fixed(&LEAF_KEY, records, out);
-    let mut hashes = [[0; HASH_BYTES]; LONG_LEAVES];
-    for overflows in overflows.chunks(LONG_LEAVES) {
-        let hashes = &mut hashes[..overflows.len()];
-        hash_long_leaves(records, overflows, hashes);
-        for (hash, (position, _)) in hashes.iter().zip(overflows) {
-            out[*position as usize] = *hash;
-        }
-    }
+    hash_long_leaves(records, overflows, 0, out);
 }
 
-/// The hashes of at most [`LONG_LEAVES`] leaves with an overflow part, in the order of `overflows`.
-pub(crate) fn hash_long_leaves(records: &[[u8; RECORD_BYTES]], overflows: &[(u32, Hash)], out: &mut [Hash]) {
+/// Puts the hashes of leaves with an overflow part in place of those without. `overflows` are the ones of a part of `records` that
+/// begins at `first` and whose hashes are `out`.
+pub(crate) fn hash_long_leaves(
+    records: &[[u8; RECORD_BYTES]],
+    overflows: &[(u32, Hash)],
+    first: usize,
+    out: &mut [Hash],
+) {
     let mut long = [[0; LONG_LEAF_BYTES]; LONG_LEAVES];
-    let long = &mut long[..overflows.len()];
-    for (slot, (position, overflow)) in long.iter_mut().zip(overflows) {
-        *slot = long_leaf(&records[*position as usize], overflow);
+    let mut hashes = [[0; HASH_BYTES]; LONG_LEAVES];
+    for overflows in overflows.chunks(LONG_LEAVES) {
+        let (long, hashes) = (&mut long[..overflows.len()], &mut hashes[..overflows.len()]);
+        for (slot, (position, overflow)) in long.iter_mut().zip(overflows) {
+            *slot = long_leaf(&records[*position as usize], overflow);
+        }
+        keyed_each_fixed(&LEAF_KEY, long, hashes);
+        for (hash, (position, _)) in hashes.iter().zip(overflows) {
+            out[*position as usize - first] = *hash;
+        }
     }
-    keyed_each_fixed(&LEAF_KEY, long, out);
 }
 
 fn long_leaf(record: &[u8; RECORD_BYTES], overflow: &Hash) -> [u8; LONG_LEAF_BYTES] {

@@ -21,8 +21,10 @@
 
 mod changes;
 mod codec;
+mod group;
 mod leaf;
 mod proof;
+mod rise;
 mod tree;
 
 pub use changes::{ChangesError, LeafChanges};

@@ -91,6 +91,12 @@ fn threads_change_nothing() {
         .chain((20_000..23_000).map(|index| (index, leaf(index.into()))))
         .collect();
     assert_eq!(update(&mut alone, &changes, None), update(&mut spread, &changes, Some(&threads)));
+    let mut end = start;
+    end.resize(23_000, leaf(0));
+    for (index, leaf) in changes {
+        end[index as usize] = leaf;
+    }
+    assert_eq!(alone.root(), AccountTree::from_leaves(end.iter().map(Leaf::hash), None).unwrap().root());
     for index in (0..23_000).step_by(97) {
         assert_eq!(alone.prove(index), spread.prove(index));
         assert_eq!(alone.leaf_hash(index), spread.leaf_hash(index));

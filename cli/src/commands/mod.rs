@@ -1,0 +1,37 @@
+//! One module for each command, or for each family of commands that differ by one question.
+
+pub mod init;
+pub mod keys;
+pub mod query;
+pub mod submit;
+
+use clap::CommandFactory;
+
+use crate::arguments::{Command, Tana};
+use crate::error::CliError;
+use crate::home::Home;
+use crate::output::Output;
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// [`CliError`], whose exit code the process ends with.
+pub fn run(arguments: Tana, output: &Output) -> Result<(), CliError> {
+    let home = || Home::resolve(arguments.shared.home.as_deref());
+    match arguments.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Tana::command(), "tana", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Init(choices) => init::run(&choices, &home()?, output),
+        Command::Keys(command) => keys::run(&command, &home()?, output),
+        Command::Submit(choices) => submit::run(&choices, &home()?, output),
+        Command::Account { name, node } => query::account(&name, &node, &home()?, output),
+        Command::Block { height, node } => query::block(height, &node, &home()?, output),
+        Command::Transaction { id, node } => query::transaction(&id, &node, &home()?, output),
+        Command::Pending { node } => query::pending(&node, &home()?, output),
+        Command::Currencies { node } => query::currencies(&node, &home()?, output),
+        Command::Status { node } => query::status(&node, &home()?, output),
+        Command::Metrics { node } => query::metrics(&node, &home()?, output),
+    }
+}

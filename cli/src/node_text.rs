@@ -1,0 +1,116 @@
+//! The node's configuration that `tana init` writes: every key at its default, with what it does, its unit and its range.
+
+use std::net::SocketAddr;
+
+/// The commented text for a node that listens on `listen`.
+pub fn node_text(listen: SocketAddr) -> String {
+    format!("{HEAD}{ADDRESS}listen = \"{listen}\"\n{TAIL}")
+}
+
+const HEAD: &str = "\
+# What this node chooses for itself. What all validators must agree on is in genesis.toml. Every key may be left out; the values
+# below are the defaults. A relative path is taken from the folder of this file.
+
+# The folder of the logs and the checkpoint.
+data = \"data\"
+# The genesis file.
+genesis = \"genesis.toml\"
+# The validator's key file.
+key = \"validator.json\"
+";
+
+const ADDRESS: &str = "\
+# UDP address for transactions and queries: 9002 + 10 x i for validator i. 0.0.0.0:9002 listens on every IPv4 address.
+";
+
+const TAIL: &str = "\
+# For tests: the most transactions that are executed per second; 0 is no limit.
+execution_limit_per_s = 0
+
+# How transactions come in.
+[ingest]
+# Network threads, 1 to 64.
+threads = 1
+# Transactions of a full batch, 1 to 4,096.
+batch_transactions = 512
+# KiB of a full batch, 4 to 1,024.
+batch_kib = 128
+# Milliseconds after which a batch that is not full goes on, 1 to 1,000.
+flush_ms = 2
+# Batches in existence, 16 to 65,536: the one bound on what is in flight inside the node.
+pool_batches = 256
+# Connections in all, 1 to 100,000.
+connections_max = 1024
+# Connections of one address (IPv6: of one /64), 1 to 100,000.
+connections_per_ip_max = 256
+# User creations admitted per second, 1 to 1,000,000.
+creations_per_s = 10000
+
+# How signatures are checked.
+[verify]
+# Threads, up to 256; 0 is one per core.
+threads = 0
+# auto, ifma (AVX-512 IFMA), portable (a batch equation on any processor) or reference (one at a time).
+backend = \"auto\"
+
+# Where threads run and how they wait.
+[threads]
+# Core numbers for the stages, such as [0, 1]; empty lays them out by itself.
+cores = []
+# Whether threads are tied to their cores.
+pin = true
+# Whether idle threads spin instead of sleeping: the lowest latency, a whole core each.
+spin = false
+
+# When blocks are made.
+[order]
+# The shortest time between blocks that hold transactions, milliseconds, 1 to 10,000.
+block_interval_ms = 10
+# Transactions at which a block is made without waiting, 1 to 1,000,000.
+block_transactions = 20000
+# The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.
+empty_interval_ms = 1000
+
+# How the logs are written.
+[log]
+# auto (both are tried at first start and the faster is kept), plain or uring.
+writer = \"auto\"
+# MiB of a segment, 1 to 4,095.
+segment_mib = 256
+# Whether look-up tables by transaction and by account are built for sealed segments.
+index = true
+
+# When checkpoints are written.
+[checkpoint]
+# Seconds between checkpoints, 1 to 86,400. A restart replays the log from the last one.
+interval_s = 10
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tana_engine::config::NodeConfig;
+
+    /// The keys of a table and of the tables in it, as `a.b`.
+    fn keys(table: &toml::Table, prefix: &str, out: &mut Vec<String>) {
+        for (name, value) in table {
+            match value {
+                toml::Value::Table(inner) => keys(inner, &format!("{prefix}{name}."), out),
+                _ => out.push(format!("{prefix}{name}")),
+            }
+        }
+    }
+
+    #[test]
+    fn the_file_names_every_key_at_its_default() {
+        let listen = NodeConfig::default().listen;
+        let text = node_text(listen);
+        assert_eq!(toml::from_str::<NodeConfig>(&text).unwrap(), NodeConfig::default());
+        let (mut written, mut known) = (Vec::new(), Vec::new());
+        keys(&text.parse().unwrap(), "", &mut written);
+        keys(&toml::Table::try_from(NodeConfig::default()).unwrap(), "", &mut known);
+        written.sort();
+        known.sort();
+        assert_eq!(written, known);
+    }
+}

@@ -134,7 +134,7 @@ impl Admission {
     }
 
     /// The cap on user creations. Whoever ends an admitted creation (verification by refusing it, execution in any way) says so by
-    /// [`CreationGate::ended`], or the cap fills up.
+    /// [`CreationGate::ended`], or its place stays taken for up to a minute.
     pub fn creations(&self) -> &CreationGate {
         &self.creations
     }

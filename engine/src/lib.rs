@@ -1,4 +1,35 @@
 //! The data plane's threads and clocks: the pipeline that moves batches from stage to stage, and the node around it.
 
+//!
+//! Read in this order: [`node`] (start and stop), [`config`] and [`keyfile`] (what it is told), [`recover`] and [`replay`] (what it finds),
+//! [`wiring`] and [`layout`] (which stage runs where), [`executor`], [`stage`] and [`channel`] (how a stage runs), [`pipeline`] (the stages),
+//! [`intake`] and [`answers`] (the two ends towards the network), [`checkpointer`], [`indexer`], [`history`] and [`query`] (beside the
+//! pipeline), [`verify_log`] (the audit).
+
+pub mod answers;
+pub mod attested;
+pub mod block_index;
+pub mod channel;
+pub mod checkpointer;
+pub mod clock;
 pub mod config;
+pub mod cores;
+pub mod executor;
+pub mod failure;
+pub mod history;
+pub mod indexer;
+pub mod intake;
 pub mod keyfile;
+pub mod layout;
+pub mod metrics;
+pub mod node;
+pub mod pipeline;
+pub mod pool;
+pub mod published;
+pub mod query;
+pub mod recover;
+pub mod replay;
+pub mod sources;
+pub mod stage;
+pub mod verify_log;
+pub mod wiring;

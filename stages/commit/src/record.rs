@@ -23,8 +23,8 @@ pub struct CommitParts<'a> {
     pub codes: &'a [u8],
     /// The accounts that changed, ascending.
     pub changed: &'a [u32],
-    /// Overflows of changed accounts: position in `changed`, canonical bytes.
-    pub overflows: &'a [(u32, Vec<u8>)],
+    /// Overflows that changed: position in `changed`, canonical bytes, empty when it is gone.
+    pub overflows: &'a [(u32, &'a [u8])],
 }
 
 impl CommitParts<'_> {
@@ -79,7 +79,7 @@ pub struct CommitRecord<'a> {
     pub changed: Vec<u32>,
     /// Their new records.
     pub records: &'a [[u8; RECORD_BYTES]],
-    /// Overflows: position in `changed`, canonical bytes.
+    /// Overflows that changed: position in `changed`, canonical bytes, empty when it is gone.
     pub overflows: Vec<(u32, &'a [u8])>,
 }
 

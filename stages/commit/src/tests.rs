@@ -40,7 +40,7 @@ fn sections(height: u64) -> StateSections {
 #[test]
 fn a_record_reads_back_and_every_cut_is_refused() {
     let (header, sections) = (header(2, 3), sections(9));
-    let overflows = [(1, vec![7; 20])];
+    let overflows = [(1, &[7; 20][..])];
     let parts = CommitParts {
         header: &header,
         receipts_root: [9; 32],

@@ -21,7 +21,7 @@ pub use solo::{Solo, SoloConfig, Tip};
 #[derive(Debug)]
 pub struct SealedBatch {
     /// The batch, with its seal written and its identifiers filled.
-    pub batch: Box<Batch>,
+    pub batch: Batch,
     /// What a block names it by.
     pub digest: Hash,
     /// Its author's lane.

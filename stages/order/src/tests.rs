@@ -37,7 +37,7 @@ fn batch(sequence: u64, transactions: usize) -> SealedBatch {
         batch.push(transaction, 0, Origin::default());
         batch.ids.push(transaction.id());
     }
-    SealedBatch { batch: Box::new(batch), digest: [sequence as u8; 32], lane: 0, sequence, position: sequence }
+    SealedBatch { batch, digest: [sequence as u8; 32], lane: 0, sequence, position: sequence }
 }
 
 #[test]

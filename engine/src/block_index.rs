@@ -1,0 +1,51 @@
+//! Where blocks lie in the block log: the place of every 64th height in memory, the rest by reading on from there.
+//!
+//! Eight bytes for 64 heights are 3 MiB for a year of 100 blocks a second; a look-up reads at most 64 records.
+
+use parking_lot::RwLock;
+
+/// Heights per entry.
+const STRIDE: u64 = 64;
+
+/// See the module's text.
+pub struct BlockIndex {
+    entries: RwLock<Vec<(u64, u64)>>,
+}
+
+impl BlockIndex {
+    /// An index that knows only that `height` lies at `position`, or nothing.
+    pub fn new(first: Option<(u64, u64)>) -> Self {
+        Self { entries: RwLock::new(first.into_iter().collect()) }
+    }
+
+    /// Notes the next height's place.
+    pub fn push(&self, height: u64, position: u64) {
+        if height % STRIDE == 1 || self.entries.read().is_empty() {
+            self.entries.write().push((height, position));
+        }
+    }
+
+    /// The nearest height at or below `height` whose place is known.
+    pub fn at_or_below(&self, height: u64) -> Option<(u64, u64)> {
+        let entries = self.entries.read();
+        let behind = entries.partition_point(|(known, _)| *known <= height);
+        behind.checked_sub(1).map(|place| entries[place])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_known_height_is_found() {
+        let index = BlockIndex::new(None);
+        for height in 5..=200 {
+            index.push(height, height * 10);
+        }
+        assert_eq!(index.at_or_below(4), None);
+        assert_eq!(index.at_or_below(64), Some((5, 50)));
+        assert_eq!(index.at_or_below(65), Some((65, 650)));
+        assert_eq!(index.at_or_below(190), Some((129, 1_290)));
+    }
+}

@@ -1,0 +1,374 @@
+//! The node: takes the lock, recovers, starts the threads in order, and stops them in order.
+//!
+//! Start: genesis and key, the lock of the data folder, logs (a torn tail is cut), recovery, then the pipeline from its end to its
+//! beginning, and the network last. Stop: the network first; what is inside is verified, ordered, executed and committed; then the
+//! threads end. A failure stops without draining: what was acknowledged is on disk.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tana_net::{Identity, Limits, ServerConfig, ServerError, TxServer};
+use tana_store::{DataLock, LogThread, StoreError};
+use tana_types::genesis::{Genesis, GenesisError};
+use tana_types::key::PublicKey;
+use thiserror::Error;
+
+use crate::checkpointer::Checkpointer;
+use crate::config::{ConfigError, NodeConfig};
+use crate::cores::CoreError;
+use crate::executor::Executor;
+use crate::failure::Failure;
+use crate::history::History;
+use crate::indexer::{Indexer, IndexerParts};
+use crate::intake::NodeIntake;
+use crate::keyfile::{KeyFileError, load_key_file};
+use crate::metrics::{NetworkCounters, NodeMetrics};
+use crate::published::Published;
+use crate::query::{NodeFacts, QueryService};
+use crate::recover::recover;
+use crate::replay::{DataFolders, Progress, ReplayError};
+use crate::wiring::{Wiring, WiringParts};
+
+/// How long a clean stop waits for what is inside.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(2);
+/// How long the network has to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Why a node did not start, or stopped.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The configuration is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The genesis is not valid.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// The key file is not valid.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The key is no validator of this chain.
+    #[error(
+        "the key {key} is not the validator of this genesis, which names {expected}; use that validator's key file or another genesis"
+    )]
+    NotValidator {
+        /// The key in the file.
+        key: PublicKey,
+        /// The validator in the genesis.
+        expected: String,
+    },
+    /// More than one validator needs consensus.
+    #[error("this genesis names {0} validators, but this build orders blocks by itself and serves exactly one")]
+    TooManyValidators(usize),
+    /// The data belongs to another chain.
+    #[error(
+        "the data folder {data} belongs to the chain {found}, but the genesis is that of {expected}; name another --data folder or the right genesis"
+    )]
+    OtherChain {
+        /// The data folder.
+        data: PathBuf,
+        /// Its genesis hash.
+        found: String,
+        /// The genesis hash given.
+        expected: String,
+    },
+    /// The disk refused something.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The data cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The network did not start.
+    #[error(transparent)]
+    Network(#[from] ServerError),
+    /// The identity cannot be made.
+    #[error(transparent)]
+    Identity(#[from] tana_net::identity::IdentityError),
+    /// A core is not there.
+    #[error(transparent)]
+    Cores(#[from] CoreError),
+    /// Ingest refused its settings.
+    #[error(transparent)]
+    Ingest(#[from] tana_ingest::ConfigError),
+    /// The verify backend is not there.
+    #[error("verify.backend asks for `{0}`, which this processor does not have; use \"auto\"")]
+    Backend(&'static str),
+    /// A thread or file of the system.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The node stopped by itself.
+    #[error("the node stopped: {0}")]
+    Failed(String),
+}
+
+/// What a person wants to know of a start.
+#[derive(Debug, Clone)]
+pub struct StartReport {
+    /// The chain's name.
+    pub chain: String,
+    /// The genesis hash in hexadecimal.
+    pub genesis_hash: String,
+    /// The validator's key.
+    pub validator: PublicKey,
+    /// Where transactions are taken.
+    pub listen: SocketAddr,
+    /// The signature path.
+    pub verify_backend: String,
+    /// Why that one.
+    pub verify_reason: String,
+    /// The log writer.
+    pub log_backend: String,
+    /// Why that one.
+    pub log_reason: String,
+    /// The committed height that was recovered.
+    pub height: u64,
+    /// Blocks executed again at the start.
+    pub replayed_blocks: u64,
+    /// Whether a checkpoint was used.
+    pub from_checkpoint: bool,
+    /// Accounts.
+    pub accounts: u64,
+    /// Stage threads with their cores and stages.
+    pub threads: Vec<String>,
+    /// How long recovery took.
+    pub recovery: Duration,
+}
+
+/// A running node.
+pub struct Node {
+    report: StartReport,
+    intake: Arc<NodeIntake>,
+    server: Arc<Mutex<Option<TxServer>>>,
+    executor: Executor,
+    checkpointer: Checkpointer,
+    indexer: Option<Indexer>,
+    log: LogThread,
+    published: Arc<Published>,
+    metrics: Arc<NodeMetrics>,
+    failure: Arc<Failure>,
+    idle: Box<dyn Fn() -> bool + Send>,
+    _lock: DataLock,
+}
+
+impl Node {
+    /// Starts a node; returns when it takes transactions. `progress` hears what a long start is doing.
+    pub fn start(config: &NodeConfig, progress: Progress<'_>) -> Result<Self, NodeError> {
+        config.check()?;
+        let genesis = Genesis::load(&config.genesis)?;
+        let key = load_key_file(&config.key)?;
+        check_validator(&genesis, &PublicKey(key.verifying_key().to_bytes()))?;
+        let identity = Identity::from_signing_key(&key)?;
+        let lock = DataLock::acquire(&config.data)?;
+        check_chain(config, &genesis)?;
+        let folders = DataFolders::new(&config.data);
+        let failure = Arc::new(Failure::default());
+        let mut wiring = Wiring::new(config, &genesis, key, failure.clone())?;
+        let log = wiring.start_log(&folders)?;
+        let checkpoint = crate::wiring::open_checkpoint(&folders)?;
+        let started = Instant::now();
+        let recovered = recover(&genesis, &folders, &checkpoint, log.found(), progress)?;
+        let recovery = started.elapsed();
+        let has_checkpoint = recovered.from_checkpoint;
+        let (height, replayed_blocks) = (recovered.replayer.height, recovered.replayed_blocks);
+        let (checkpointer, feed, checkpoints) = Checkpointer::start(
+            checkpoint,
+            Duration::from_secs(config.checkpoint.interval_s),
+            !has_checkpoint,
+            failure.clone(),
+        )
+        .map_err(system("start the checkpoint's thread"))?;
+        let parts = wiring.prepare(recovered, feed, checkpoints, &folders)?;
+        let WiringParts { intake, published, blocks, directory, metrics, questions, pipeline } = parts;
+        let server_config = ServerConfig {
+            limits: limits(config),
+            threads: config.ingest.threads,
+            ..ServerConfig::new(config.listen, identity)
+        };
+        let server = TxServer::start(server_config, intake.clone())?;
+        let (answers, listen) = (server.answers(), server.local_addr());
+        let server = Arc::new(Mutex::new(Some(server)));
+        let plan = wiring.build(pipeline, &answers)?;
+        metrics.set_stages(plan.counters);
+        metrics.set_network(network_reader(server.clone()));
+        let idle = plan.idle;
+        let report = StartReport {
+            chain: genesis.chain.clone(),
+            genesis_hash: hex::encode(genesis.hash()),
+            validator: wiring.validator(),
+            listen,
+            verify_backend: wiring.backend.to_string(),
+            verify_reason: wiring.backend_reason.clone(),
+            log_backend: log.backend_name().to_owned(),
+            log_reason: log.reason().to_owned(),
+            height,
+            replayed_blocks,
+            from_checkpoint: has_checkpoint,
+            accounts: published.accounts.load(Ordering::Relaxed).saturating_sub(1),
+            threads: plan.description,
+            recovery,
+        };
+        let executor = Executor::start(plan.threads, wiring.clock, config.threads.spin)
+            .map_err(system("start the stages' threads"))?;
+        let indexer = match config.log.index {
+            true => Some(
+                Indexer::start(IndexerParts {
+                    logs: folders.logs.clone(),
+                    tables: folders.tables.clone(),
+                    chain: genesis.to_chain(),
+                    directory,
+                    blocks: blocks.clone(),
+                })
+                .map_err(system("start the indexer's thread"))?,
+            ),
+            false => None,
+        };
+        let history = Arc::new(History {
+            logs: folders.logs,
+            tables: folders.tables,
+            chain: genesis.to_chain(),
+            blocks,
+            published: published.clone(),
+        });
+        let facts = NodeFacts {
+            chain: report.chain.clone(),
+            genesis_hash: report.genesis_hash.clone(),
+            genesis: std::fs::read_to_string(&config.genesis).map_err(system("read the genesis file again"))?,
+            validator: report.validator.to_string(),
+            verify_backend: report.verify_backend.clone(),
+            log_backend: report.log_backend.clone(),
+        };
+        let queries =
+            QueryService { facts, published: published.clone(), questions, history, metrics: metrics.clone() };
+        intake.open(answers, Arc::new(queries));
+        Ok(Self {
+            report,
+            intake,
+            server,
+            executor,
+            checkpointer,
+            indexer,
+            log,
+            published,
+            metrics,
+            failure,
+            idle,
+            _lock: lock,
+        })
+    }
+
+    /// What the start found and chose.
+    pub fn report(&self) -> &StartReport {
+        &self.report
+    }
+
+    /// Its counters.
+    pub fn metrics(&self) -> &Arc<NodeMetrics> {
+        &self.metrics
+    }
+
+    /// Its heights.
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// Waits for a failure, at most `timeout`.
+    pub fn wait_for_failure(&self, timeout: Duration) -> Option<String> {
+        if self.executor.has_failed() {
+            self.failure.tell("a stage's thread ended by a panic; this is a defect of the node, please report it");
+        }
+        self.failure.wait(timeout)
+    }
+
+    /// Stops: takes nothing more in, finishes what is inside, ends the threads.
+    pub fn stop(mut self) -> Result<(), NodeError> {
+        if let Some(server) = self.server.lock().as_ref() {
+            server.stop_reading();
+        }
+        let deadline = Instant::now() + DRAIN;
+        while !self.failure.is_told() && Instant::now() < deadline {
+            self.intake.flush_all();
+            if (self.idle)() {
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        let server = self.server.lock().take();
+        if let Some(server) = server {
+            server.shutdown(GOODBYE);
+        }
+        self.executor.stop();
+        if let Some(indexer) = self.indexer.take() {
+            indexer.join();
+        }
+        self.checkpointer.join();
+        // The intake and the stages held the last ends of the log's channel, so its thread writes what waits and ends.
+        drop(self.intake);
+        let log = self.log.join();
+        match self.failure.reason() {
+            Some(reason) => Err(NodeError::Failed(reason)),
+            None => Ok(log?),
+        }
+    }
+}
+
+fn system(action: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
+    move |source| NodeError::System { action, source }
+}
+
+fn check_validator(genesis: &Genesis, key: &PublicKey) -> Result<(), NodeError> {
+    if genesis.validators.len() != 1 {
+        return Err(NodeError::TooManyValidators(genesis.validators.len()));
+    }
+    match genesis.validators.iter().any(|validator| validator.key == *key) {
+        true => Ok(()),
+        false => Err(NodeError::NotValidator { key: *key, expected: genesis.validators[0].key.to_string() }),
+    }
+}
+
+/// The data folder remembers its chain, so that a wrong genesis is noticed before anything is read.
+fn check_chain(config: &NodeConfig, genesis: &Genesis) -> Result<(), NodeError> {
+    let path = config.data.join("chain");
+    let expected = hex::encode(genesis.hash());
+    match std::fs::read_to_string(&path) {
+        Ok(found) if found.trim() == expected => Ok(()),
+        Ok(found) => Err(NodeError::OtherChain { data: config.data.clone(), found: found.trim().to_owned(), expected }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::write(&path, expected + "\n").map_err(system("write the chain's name into the data folder"))
+        }
+        Err(source) => Err(NodeError::System { action: "read the chain's name in the data folder", source }),
+    }
+}
+
+fn limits(config: &NodeConfig) -> Limits {
+    Limits {
+        connections_max: config.ingest.connections_max,
+        connections_per_ip_max: config.ingest.connections_per_ip_max,
+        ..Limits::default()
+    }
+}
+
+/// Reads the network's counters as long as the server runs.
+fn network_reader(server: Arc<Mutex<Option<TxServer>>>) -> impl Fn() -> NetworkCounters + Send + Sync + 'static {
+    move || {
+        let Some(snapshot) = server.lock().as_ref().map(TxServer::metrics) else { return NetworkCounters::default() };
+        let refused = snapshot.refused.iter().map(|(reason, count)| (format!("refused_{reason}"), *count));
+        let closed = snapshot.closed.iter().map(|(code, count)| (format!("closed_{}", code.meaning()), *count));
+        NetworkCounters {
+            connections: snapshot.connections,
+            frames: snapshot.frames,
+            bytes: snapshot.bytes,
+            answers_lost: snapshot.answers_lost,
+            refused_and_closed: refused.chain(closed).filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Execute: the only stage that changes state. Between blocks it answers questions about the state and saves pages for the checkpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tana_execute::{Outcome, State};
+use tana_types::Hash;
+
+use super::{ExecutedBlock, FinalBlock};
+use crate::answers::{Answers, Place};
+use crate::channel::{Inlet, Outlet};
+use crate::checkpointer::CheckpointFeed;
+use crate::failure::Failure;
+use crate::published::Published;
+use crate::stage::{Poll, Stage, StageCounters, add};
+
+/// A question about the state, asked between blocks.
+pub type StateQuestion = Box<dyn FnOnce(&State) + Send>;
+
+/// Questions answered per poll, so that they cannot hold up blocks.
+const QUESTIONS_PER_POLL: usize = 8;
+
+/// See the module's text.
+pub struct ExecuteStage {
+    state: State,
+    input: Inlet<FinalBlock>,
+    output: Outlet<ExecutedBlock>,
+    outcomes: Inlet<Box<Outcome>>,
+    questions: Inlet<StateQuestion>,
+    feed: CheckpointFeed,
+    limiter: Limiter,
+    answers: Answers,
+    published: Arc<Published>,
+    failure: Arc<Failure>,
+    counters: Arc<StageCounters>,
+}
+
+/// Holds execution back to a rate, for tests of backpressure.
+#[derive(Debug, Clone, Copy)]
+pub struct Limiter {
+    per_s: u64,
+    free_at_ns: u64,
+}
+
+impl Limiter {
+    /// So many transactions a second; 0 is no limit.
+    pub fn new(per_s: u64) -> Self {
+        Self { per_s, free_at_ns: 0 }
+    }
+
+    fn is_open(&self, now_ns: u64) -> bool {
+        now_ns >= self.free_at_ns
+    }
+
+    fn spend(&mut self, transactions: u64, now_ns: u64) {
+        if let Some(cost_ns) = (transactions * 1_000_000_000).checked_div(self.per_s) {
+            self.free_at_ns = now_ns.max(self.free_at_ns) + cost_ns;
+        }
+    }
+}
+
+/// What an execute stage is made of.
+pub struct ExecuteParts {
+    /// The state.
+    pub state: State,
+    /// Outcomes that were used and come back.
+    pub outcomes: Inlet<Box<Outcome>>,
+    /// Questions about the state.
+    pub questions: Inlet<StateQuestion>,
+    /// The way of pages to the checkpoint.
+    pub feed: CheckpointFeed,
+    /// The rate limit.
+    pub limiter: Limiter,
+    /// Where answers go.
+    pub answers: Answers,
+    /// Heights and latencies.
+    pub published: Arc<Published>,
+    /// Where a broken rule is told.
+    pub failure: Arc<Failure>,
+}
+
+impl ExecuteStage {
+    /// The execute stage between the order log and the root.
+    pub fn new(parts: ExecuteParts, input: Inlet<FinalBlock>, output: Outlet<ExecutedBlock>) -> Self {
+        Self {
+            state: parts.state,
+            input,
+            output,
+            outcomes: parts.outcomes,
+            questions: parts.questions,
+            feed: parts.feed,
+            limiter: parts.limiter,
+            answers: parts.answers,
+            published: parts.published,
+            failure: parts.failure,
+            counters: Arc::default(),
+        }
+    }
+
+    fn announce(&mut self, block: &FinalBlock, now_ns: u64) {
+        let header = &block.block.header;
+        self.published.finalized.store(header.height, Ordering::Release);
+        let mut first_index = 0;
+        for sealed in &block.block.batches {
+            self.answers.in_final_block(sealed.batch.entries(), Place { height: header.height, first_index });
+            first_index += sealed.batch.len() as u64;
+            self.published.record_final(now_ns.saturating_sub(sealed.batch.arrived_ns), sealed.batch.len() as u64);
+        }
+    }
+
+    fn execute(&mut self, block: FinalBlock, now_ns: u64) {
+        self.announce(&block, now_ns);
+        let mut outcome = self.outcomes.take().unwrap_or_default();
+        let batches: Vec<_> = block.block.batches.iter().map(|sealed| &sealed.batch).collect();
+        if let Err(error) = self.state.execute(&block.block.header, &batches, &mut outcome) {
+            self.failure.tell(format!("block {} cannot be executed: {error}", block.block.header.height));
+            return;
+        }
+        let transactions = u64::from(block.block.header.transaction_count);
+        add(&self.counters.transactions, transactions);
+        self.limiter.spend(transactions, now_ns);
+        let sections = self.state.sections(Hash::default());
+        let checkpoint = self.feed.begin_if_due(&mut self.state, now_ns);
+        self.output.send(ExecutedBlock { block, outcome, sections, checkpoint });
+    }
+}
+
+impl Stage for ExecuteStage {
+    fn name(&self) -> &'static str {
+        "execute"
+    }
+
+    fn poll(&mut self, now_ns: u64) -> Poll {
+        if self.failure.is_told() {
+            return Poll::Idle;
+        }
+        for _ in 0..QUESTIONS_PER_POLL {
+            match self.questions.take() {
+                Some(question) => question(&self.state),
+                None => break,
+            }
+        }
+        let saved = self.feed.step(&mut self.state);
+        if self.output.is_full() || !self.limiter.is_open(now_ns) {
+            return if self.input.is_empty() { Poll::Idle } else { Poll::Blocked };
+        }
+        match self.input.take() {
+            Some(block) => {
+                self.execute(block, now_ns);
+                Poll::Worked
+            }
+            None if saved => Poll::Worked,
+            None => Poll::Idle,
+        }
+    }
+
+    fn counters(&self) -> &Arc<StageCounters> {
+        &self.counters
+    }
+}

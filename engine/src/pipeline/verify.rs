@@ -1,0 +1,184 @@
+//! Verify: takes a batch, checks its signatures, drops the bad ones, and fills in the identifiers of the rest.
+//!
+//! Several of these run side by side on one channel. Bad signatures are told to their senders and booked on their addresses, so that a
+//! source that keeps failing is set apart by the intake.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tana_accounts::{Directory, View};
+use tana_ingest::Admission;
+use tana_types::account::NO_ACCOUNT;
+use tana_types::batch::Batch;
+use tana_types::code::Code;
+use tana_types::transaction::Chain;
+use tana_verify::{DecodedKey, Item, KeyCache, Mode, Verifier};
+
+use crate::answers::Answers;
+use crate::channel::{Inlet, Outlet};
+use crate::sources::Sources;
+use crate::stage::{Poll, Stage, StageCounters, add};
+
+/// Decoded keys lie beside the accounts, 32 bytes each: the directory is the cache.
+struct AccountKeys<'a>(View<'a>);
+
+impl KeyCache for AccountKeys<'_> {
+    fn get(&self, hint: u32, key: &[u8; 32]) -> Option<DecodedKey> {
+        if hint == NO_ACCOUNT || self.0.key(hint).0 != *key {
+            return None;
+        }
+        self.0.decoded(hint).map(|x| DecodedKey { x })
+    }
+
+    fn put(&self, hint: u32, key: &[u8; 32], decoded: &DecodedKey) {
+        if hint != NO_ACCOUNT && self.0.key(hint).0 == *key {
+            self.0.set_decoded(hint, &decoded.x);
+        }
+    }
+}
+
+/// See the module's text.
+pub struct VerifyStage {
+    verifier: Verifier,
+    chain: Chain,
+    directory: Arc<Directory>,
+    sources: Arc<Sources>,
+    answers: Answers,
+    admission: Arc<Admission>,
+    input: Inlet<Batch>,
+    output: Outlet<Batch>,
+    verdicts: Vec<bool>,
+    bad_signatures: Arc<AtomicU64>,
+    counters: Arc<StageCounters>,
+}
+
+/// What a verify stage is made of.
+pub struct VerifyParts {
+    /// The kernel.
+    pub verifier: Verifier,
+    /// The chain.
+    pub chain: Chain,
+    /// Accounts and their decoded keys.
+    pub directory: Arc<Directory>,
+    /// Who sent what.
+    pub sources: Arc<Sources>,
+    /// Where answers go.
+    pub answers: Answers,
+    /// Hears of user creations that end here.
+    pub admission: Arc<Admission>,
+    /// Counts bad signatures of all verifiers.
+    pub bad_signatures: Arc<AtomicU64>,
+}
+
+impl VerifyStage {
+    /// A verifier between two channels.
+    pub fn new(parts: VerifyParts, input: Inlet<Batch>, output: Outlet<Batch>) -> Self {
+        Self {
+            verifier: parts.verifier,
+            chain: parts.chain,
+            directory: parts.directory,
+            sources: parts.sources,
+            answers: parts.answers,
+            admission: parts.admission,
+            input,
+            output,
+            verdicts: Vec::new(),
+            bad_signatures: parts.bad_signatures,
+            counters: Arc::default(),
+        }
+    }
+
+    fn check(&mut self, batch: &mut Batch) {
+        let mode = if batch.suspect { Mode::EachAlone } else { Mode::BatchFirst };
+        let cache = AccountKeys(self.directory.view());
+        let items: Vec<Item<'_>> = batch
+            .transactions()
+            .zip(batch.entries())
+            .map(|(transaction, entry)| Item {
+                key: &transaction.header().sender,
+                message: transaction.body(),
+                signature: transaction.signature(),
+                hint: entry.sender,
+            })
+            .collect();
+        self.verifier.verify(self.chain.signing_prefix(), &items, &cache, mode, &mut self.verdicts);
+    }
+
+    fn report(&mut self, batch: &Batch) {
+        let mut tally: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        let mut last = (u32::MAX, (0, 0));
+        for (entry, &valid) in batch.entries().iter().zip(&self.verdicts) {
+            if entry.origin.source != last.0 {
+                add_tally(&mut tally, last);
+                last = (entry.origin.source, (0, 0));
+            }
+            if valid { last.1.0 += 1 } else { last.1.1 += 1 }
+        }
+        add_tally(&mut tally, last);
+        let bad: u64 = tally.values().map(|(_, bad)| bad).sum();
+        for (source, (good, bad)) in tally {
+            self.sources.report(source, good, bad);
+        }
+        if bad > 0 {
+            self.bad_signatures.fetch_add(bad, std::sync::atomic::Ordering::Relaxed);
+            let refused = batch
+                .entries()
+                .iter()
+                .zip(&self.verdicts)
+                .filter(|(entry, valid)| !**valid && entry.sender == NO_ACCOUNT);
+            self.admission.creations().ended(refused.count() as u32);
+            let origins = batch.entries().iter().zip(&self.verdicts).filter(|(_, valid)| !**valid);
+            self.answers.rejected(origins.map(|(entry, _)| (entry.origin, Code::BadSignature)));
+        }
+    }
+}
+
+fn add_tally(tally: &mut BTreeMap<u32, (u64, u64)>, (source, (good, bad)): (u32, (u64, u64))) {
+    if good + bad > 0 {
+        let sum = tally.entry(source).or_default();
+        sum.0 += good;
+        sum.1 += bad;
+    }
+}
+
+/// Fills in the identifiers of all transactions, sixteen hashes at a time.
+pub fn fill_ids(batch: &mut Batch) {
+    let mut ids = std::mem::take(&mut batch.ids);
+    ids.clear();
+    ids.resize(batch.len(), [0; 32]);
+    let bytes: Vec<&[u8]> = batch.transactions().map(|transaction| transaction.bytes()).collect();
+    // A transaction has at most 1,400 bytes; what is longer than one BLAKE3 chunk is hashed on its own.
+    if bytes.iter().all(|bytes| bytes.len() <= 1_024) {
+        tana_hash::hash_each(&bytes, &mut ids);
+    } else {
+        for (id, bytes) in ids.iter_mut().zip(&bytes) {
+            *id = tana_hash::hash(bytes);
+        }
+    }
+    batch.ids = ids;
+}
+
+impl Stage for VerifyStage {
+    fn name(&self) -> &'static str {
+        "verify"
+    }
+
+    fn poll(&mut self, _now_ns: u64) -> Poll {
+        if self.output.is_full() {
+            return Poll::Blocked;
+        }
+        let Some(mut batch) = self.input.take() else { return Poll::Idle };
+        add(&self.counters.transactions, batch.len() as u64);
+        self.check(&mut batch);
+        self.report(&batch);
+        batch.retain(&self.verdicts);
+        fill_ids(&mut batch);
+        self.output.send(batch);
+        Poll::Worked
+    }
+
+    fn counters(&self) -> &Arc<StageCounters> {
+        &self.counters
+    }
+}

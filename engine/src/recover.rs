@@ -1,0 +1,203 @@
+//! Comes back from disk: what a node finds in its data folder, made into what the pipeline starts with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tana_accounts::directory;
+use tana_execute::State;
+use tana_order::{Block, SealedBatch, Tip};
+use tana_store::{Checkpoint, LogFound, Position};
+use tana_types::genesis::Genesis;
+use tana_types::header::BlockHeader;
+
+use crate::attested::Attested;
+use crate::block_index::BlockIndex;
+use crate::checkpointer::Resume;
+use crate::pipeline::{BLOCK_LOG, FinalBlock};
+use crate::replay::{
+    BatchSource, DataFolders, HeaderSource, Progress, RecordSource, ReplayError, Replayer, build_tree,
+};
+
+/// What the pipeline starts with.
+pub struct Recovered {
+    /// The state as of the last committed height, with its tree and what later headers may attest.
+    pub replayer: Replayer,
+    /// The end of the ordered chain.
+    pub tip: Tip,
+    /// Final blocks that were not committed, in order.
+    pub final_blocks: Vec<FinalBlock>,
+    /// Durable batches that no block lists, by sequence.
+    pub spare_batches: Vec<SealedBatch>,
+    /// The highest sequence of the own lane.
+    pub last_sequence: u64,
+    /// The last batch of a committed block: place in the batch log and sequence.
+    pub last_batch: (u64, u64),
+    /// Where blocks lie.
+    pub blocks: BlockIndex,
+    /// Transactions applied since genesis.
+    pub applied: u64,
+    /// Whether the state came from a checkpoint.
+    pub from_checkpoint: bool,
+    /// Blocks that were executed again.
+    pub replayed_blocks: u64,
+}
+
+struct Start {
+    replayer: Replayer,
+    resume: Resume,
+    positions: [Option<Position>; 3],
+    from_checkpoint: bool,
+}
+
+fn from_genesis(genesis: &Genesis, progress: Progress<'_>) -> Result<Start, ReplayError> {
+    let replayer = Replayer::from_genesis(genesis, progress)?;
+    let resume = Resume {
+        hash: replayer.parent,
+        timestamp_ms: replayer.timestamp_ms,
+        executed_height: 0,
+        last_sequence: 0,
+        applied: 0,
+        roots: replayer.attested.roots().copied().collect(),
+    };
+    Ok(Start { replayer, resume, positions: [None; 3], from_checkpoint: false })
+}
+
+fn from_checkpoint(
+    genesis: &Genesis,
+    checkpoint: &Checkpoint,
+    progress: Progress<'_>,
+) -> Result<Option<Start>, ReplayError> {
+    let snapshot = checkpoint.snapshot()?;
+    let Some(meta) = snapshot.meta()? else { return Ok(None) };
+    let refuse = |reason: String| ReplayError::Checkpoint(reason);
+    let (resume, state_meta) = Resume::split_blob(&meta.blob).map_err(|error| refuse(error.to_string()))?;
+    let (mut pages, mut overflows) = (Vec::new(), Vec::new());
+    progress("checkpoint", 0, 0);
+    snapshot.for_each_page(|number, bytes| pages.push((number, bytes.to_vec())))?;
+    snapshot.for_each_overflow(|index, bytes| overflows.push((index, bytes.to_vec())))?;
+    let (writer, accounts) = directory(pages.len() * 42);
+    let state =
+        State::restore(genesis, state_meta, pages, overflows, writer).map_err(|error| refuse(error.to_string()))?;
+    let tree = build_tree(&state)?;
+    if state.sections(tree.root()).root() != meta.state_root {
+        return Err(refuse("its content does not give the state root that it names".to_owned()));
+    }
+    let replayer = Replayer {
+        state,
+        accounts,
+        tree,
+        attested: Attested::new(resume.roots.iter().copied()),
+        parent: resume.hash,
+        height: meta.height,
+        timestamp_ms: resume.timestamp_ms,
+        outcome: Default::default(),
+    };
+    let position = |log: usize| meta.positions.get(log).copied().filter(|position| *position != Position::default());
+    let positions = [position(0), position(1), position(2)];
+    Ok(Some(Start { replayer, resume, positions, from_checkpoint: true }))
+}
+
+/// The last committed height that the durable part of the block log holds, found while replaying.
+struct Walk {
+    headers: HeaderSource,
+    batches: BatchSource,
+    records: RecordSource,
+    recovered: Recovered,
+}
+
+impl Walk {
+    /// Executes one block again and holds it against its commit record. When there is no record, the block goes to the pipeline.
+    fn step(&mut self, header: BlockHeader, order_position: Position) -> Result<(), ReplayError> {
+        let hash = header.hash();
+        let batches = self.batches.fetch(&header)?;
+        let block = Block { header, hash, batches };
+        self.recovered.tip = tip_of(&block);
+        if !self.recovered.final_blocks.is_empty() {
+            self.recovered.final_blocks.push(FinalBlock { block, order_position: order_position.to_u64() });
+            return Ok(());
+        }
+        let replayer = &mut self.recovered.replayer;
+        // The record is looked for first: without one the block must not be executed here, but committed by the pipeline.
+        let replayed = self.records.next_record(|record, position| {
+            let replayed = replayer.apply(&block)?;
+            replayer.compare(&replayed, &record)?;
+            Ok(position)
+        })?;
+        let Some(position) = replayed else {
+            self.recovered.final_blocks.push(FinalBlock { block, order_position: order_position.to_u64() });
+            return Ok(());
+        };
+        self.recovered.blocks.push(block.header.height, position.to_u64());
+        self.recovered.applied += u64::from(self.recovered.replayer.outcome.applied);
+        self.recovered.replayed_blocks += 1;
+        if let Some(last) = block.batches.last() {
+            self.recovered.last_batch = (last.position, last.sequence);
+        }
+        Ok(())
+    }
+}
+
+fn tip_of(block: &Block) -> Tip {
+    Tip {
+        height: block.header.height,
+        hash: block.hash,
+        timestamp_ms: block.header.timestamp_ms,
+        executed_height: block.header.executed_height,
+        unattested: true,
+    }
+}
+
+/// Rebuilds a node's state from its data folder. The logs are open and repaired; nothing is written.
+pub fn recover(
+    genesis: &Genesis,
+    folders: &DataFolders,
+    checkpoint: &Checkpoint,
+    found: &[LogFound],
+    progress: Progress<'_>,
+) -> Result<Recovered, ReplayError> {
+    let start = match from_checkpoint(genesis, checkpoint, progress)? {
+        Some(start) => start,
+        None => from_genesis(genesis, progress)?,
+    };
+    let Start { replayer, resume, positions, from_checkpoint } = start;
+    let tip = Tip {
+        height: replayer.height,
+        hash: replayer.parent,
+        timestamp_ms: replayer.timestamp_ms,
+        executed_height: resume.executed_height,
+        unattested: replayer.height > 0,
+    };
+    let blocks = BlockIndex::new(positions[2].map(|position| (replayer.height, position.to_u64())));
+    let recovered = Recovered {
+        tip,
+        final_blocks: Vec::new(),
+        spare_batches: Vec::new(),
+        last_sequence: resume.last_sequence,
+        last_batch: (positions[0].map_or(0, |position| position.to_u64()), resume.last_sequence),
+        blocks,
+        applied: resume.applied,
+        from_checkpoint,
+        replayed_blocks: 0,
+        replayer,
+    };
+    let mut walk = Walk {
+        headers: HeaderSource::open(&folders.logs, positions[1])?,
+        batches: BatchSource::open(&folders.logs, genesis.to_chain(), positions[0], resume.last_sequence)?,
+        records: RecordSource::open(&folders.logs, positions[2])?,
+        recovered,
+    };
+    let expected = found.get(BLOCK_LOG).map_or(0, |log| log.next_number);
+    let done = Arc::new(AtomicU64::new(walk.recovered.replayer.height));
+    while let Some((header, position)) = walk.headers.next_header()? {
+        walk.step(header, position)?;
+        progress("blocks", done.fetch_add(1, Ordering::Relaxed) + 1, expected);
+    }
+    let committed = walk.recovered.replayer.height;
+    if walk.records.next_record(|record, _| Ok(record.header.height))?.is_some() {
+        let reason = "the block log holds committed blocks that the order log does not name".to_owned();
+        return Err(ReplayError::Broken { height: committed + 1, reason });
+    }
+    let Walk { batches, mut recovered, .. } = walk;
+    (recovered.spare_batches, recovered.last_sequence) = batches.rest()?;
+    Ok(recovered)
+}

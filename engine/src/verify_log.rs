@@ -1,0 +1,124 @@
+//! Checks a whole chain from its genesis: every record, hash, signature, root and total, trusting nothing but the genesis file.
+
+use std::path::Path;
+
+use serde::Serialize;
+use tana_execute::PendingKind;
+use tana_order::Block;
+use tana_types::amount::print_amount;
+use tana_types::batch::Batch;
+use tana_types::genesis::Genesis;
+use tana_types::transaction::Chain;
+use tana_verify::{Backend, Item, Mode, NoCache, Verifier};
+
+use crate::replay::{BatchSource, DataFolders, HeaderSource, Progress, RecordSource, ReplayError, Replayer};
+
+/// What was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct VerifyReport {
+    /// Blocks whose header, transactions and roots were checked.
+    pub blocks: u64,
+    /// Of these, blocks with a commit record; the rest is final and not yet applied.
+    pub committed_blocks: u64,
+    /// Batches whose seal was checked.
+    pub batches: u64,
+    /// Transactions whose signature was checked.
+    pub transactions: u64,
+    /// Transactions that took effect.
+    pub applied: u64,
+    /// Transactions that failed.
+    pub failed: u64,
+    /// Transactions that were passed over.
+    pub skipped: u64,
+    /// Durable batches that no block lists.
+    pub unlisted_batches: u64,
+    /// Accounts at the end, the sentinel left out.
+    pub accounts: u64,
+    /// The state root after the last committed block.
+    pub state_root: String,
+    /// The total of each currency at the end, as a decimal string.
+    pub totals: Vec<(String, String)>,
+}
+
+/// Replays `data` from `genesis` and compares everything. The logs are only read; a node that runs on them does not mind, and what it
+/// writes meanwhile is checked as far as it is durable.
+pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Result<VerifyReport, ReplayError> {
+    let folders = DataFolders::new(data);
+    let chain = genesis.to_chain();
+    let mut replayer = Replayer::from_genesis(genesis, progress)?;
+    let mut headers = HeaderSource::open(&folders.logs, None)?;
+    let mut batches = BatchSource::open(&folders.logs, chain, None, 0)?;
+    let mut records = RecordSource::open(&folders.logs, None)?;
+    // The coefficients protect nothing here that a secret would: whoever can choose them can also change the program.
+    let mut verifier = Verifier::new(Backend::detect().0, rand::random());
+    let mut report = VerifyReport::default();
+    let mut state_root = replayer.attested.last().map_or([0; 32], |roots| roots.state_root);
+    while let Some((header, _)) = headers.next_header()? {
+        let hash = header.hash();
+        let listed = batches.fetch(&header)?;
+        let block = Block { header, hash, batches: listed };
+        for sealed in &block.batches {
+            check_signatures(&mut verifier, &chain, &sealed.batch, block.header.height)?;
+        }
+        let replayed = replayer.apply(&block)?;
+        report.blocks += 1;
+        report.batches += block.batches.len() as u64;
+        report.transactions += u64::from(block.header.transaction_count);
+        let recorded = records.next_record(|record, _| replayer.compare(&replayed, &record))?;
+        if recorded.is_some() {
+            report.committed_blocks += 1;
+            report.applied += u64::from(replayer.outcome.applied);
+            report.failed += u64::from(replayer.outcome.failed);
+            report.skipped += u64::from(replayer.outcome.skipped);
+            state_root = replayed.roots.state_root;
+        }
+        progress("blocks", report.blocks, 0);
+    }
+    report.unlisted_batches = batches.rest()?.0.len() as u64;
+    report.accounts = u64::from(replayer.state.account_count()) - 1;
+    report.state_root = hex::encode(state_root);
+    report.totals = check_totals(&replayer)?;
+    Ok(report)
+}
+
+/// Adds up what every account and every waiting withdrawal holds, and compares it with the totals that the state claims.
+fn check_totals(replayer: &Replayer) -> Result<Vec<(String, String)>, ReplayError> {
+    let state = &replayer.state;
+    let mut totals = Vec::new();
+    for (id, currency) in (1..).zip(state.currency_totals()) {
+        let accounts = (1..state.account_count()).map(|index| state.balance(index, id));
+        let reserved = state
+            .pending_requests()
+            .filter(|(_, request)| request.currency == id && request.kind == PendingKind::Withdraw);
+        let sum = accounts.chain(reserved.map(|(_, request)| request.amount)).try_fold(0u128, u128::checked_add);
+        let code = currency.info.code;
+        if sum != Some(currency.total) {
+            let reason = format!("the balances of {code} do not add up to its total {}", currency.total);
+            return Err(ReplayError::Broken { height: replayer.height, reason });
+        }
+        totals.push((code.to_string(), print_amount(currency.total, currency.info.decimals)));
+    }
+    Ok(totals)
+}
+
+fn check_signatures(verifier: &mut Verifier, chain: &Chain, batch: &Batch, height: u64) -> Result<(), ReplayError> {
+    let transactions: Vec<_> = batch.transactions().collect();
+    let items: Vec<Item<'_>> = transactions
+        .iter()
+        .map(|transaction| Item {
+            key: &transaction.header().sender,
+            message: transaction.body(),
+            signature: transaction.signature(),
+            hint: u32::MAX,
+        })
+        .collect();
+    let mut verdicts = Vec::new();
+    verifier.verify(chain.signing_prefix(), &items, &NoCache, Mode::BatchFirst, &mut verdicts);
+    match verdicts.iter().position(|valid| !valid) {
+        None => Ok(()),
+        Some(position) => {
+            let id = hex::encode(transactions[position].id());
+            Err(ReplayError::Broken { height, reason: format!("transaction {id} has a signature that is not valid") })
+        }
+    }
+}

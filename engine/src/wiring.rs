@@ -1,0 +1,486 @@
+//! Wires the pipeline: channels, threads' bells and stages, from what recovery found.
+//!
+//! The channels are made first, because the log thread's output and the intake need their ends; the stages follow when the network's
+//! hub of answers exists.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ed25519_dalek::SigningKey;
+use tana_accounts::Directory;
+use tana_execute::Outcome;
+use tana_ingest::{Admission, AdmissionConfig, BatchLimits};
+use tana_lane::Lane;
+use tana_net::AnswerHub;
+use tana_order::{ExecutedRoots, Orderer, SealedBatch, Solo, SoloConfig};
+use tana_store::checkpoint::MAP_BYTES_DEFAULT;
+use tana_store::{Checkpoint, CheckpointMode, Durable, DurableWriter, LogBackend, LogConfig, LogThread};
+use tana_types::batch::Batch;
+use tana_types::genesis::Genesis;
+use tana_types::key::PublicKey;
+use tana_types::transaction::Chain;
+use tana_verify::{Backend, Verifier};
+
+use crate::answers::Answers;
+use crate::block_index::BlockIndex;
+use crate::channel::{Bell, Inlet, Outlet, channel};
+use crate::checkpointer::{CheckpointFeed, CheckpointMessage};
+use crate::clock::Clock;
+use crate::config::{LogWriter, NodeConfig, VerifyBackend};
+use crate::cores;
+use crate::executor::ThreadPlan;
+use crate::failure::Failure;
+use crate::intake::NodeIntake;
+use crate::layout::{Role, ThreadLayout, lay_out};
+use crate::metrics::NodeMetrics;
+use crate::node::NodeError;
+use crate::pipeline::commit::{CommitStage, CommitStageParts, DurableBlock};
+use crate::pipeline::execute::{ExecuteParts, ExecuteStage, Limiter, StateQuestion};
+use crate::pipeline::flush::FlushStage;
+use crate::pipeline::lane::{LaneParts, LaneStage};
+use crate::pipeline::order::OrderStage;
+use crate::pipeline::root::RootStage;
+use crate::pipeline::verify::{VerifyParts, VerifyStage};
+use crate::pipeline::{BLOCKS_IN_FLIGHT_MAX, ExecutedBlock, FinalBlock, LOG_NAMES, LogEntry};
+use crate::pool::Pool;
+use crate::published::Published;
+use crate::query::QUESTIONS_MAX;
+use crate::recover::Recovered;
+use crate::replay::{DataFolders, Replayer};
+use crate::sources::Sources;
+use crate::stage::{Stage, StageCounters};
+
+/// Blocks that wait between two stages: those in flight, and those that recovery found.
+const BLOCK_ROOM: usize = 2 * BLOCKS_IN_FLIGHT_MAX;
+
+/// Opens the checkpoint's folder.
+pub fn open_checkpoint(folders: &DataFolders) -> Result<Checkpoint, NodeError> {
+    Ok(Checkpoint::open(&folders.checkpoint, CheckpointMode::ReadWrite, MAP_BYTES_DEFAULT)?)
+}
+
+/// Both ends of a channel.
+type Pair<T> = (Outlet<T>, Inlet<T>);
+
+/// The channels of a pipeline.
+struct Channels {
+    verify: Pair<Batch>,
+    lane: Pair<Batch>,
+    log: Pair<LogEntry>,
+    batches: Pair<SealedBatch>,
+    blocks: Pair<FinalBlock>,
+    executed: Pair<ExecutedBlock>,
+    roots: Pair<ExecutedRoots>,
+    committed: Pair<DurableBlock>,
+    outcomes: Pair<Box<Outcome>>,
+    questions: Pair<StateQuestion>,
+}
+
+/// The beginning: what is known before recovery.
+pub struct Wiring {
+    /// The engine's clock.
+    pub clock: Clock,
+    /// The signature path.
+    pub backend: Backend,
+    /// Why that one.
+    pub backend_reason: String,
+    config: NodeConfig,
+    genesis: Genesis,
+    chain: Chain,
+    key: SigningKey,
+    layout: Vec<(ThreadLayout, Arc<Bell>)>,
+    channels: Channels,
+    failure: Arc<Failure>,
+}
+
+/// What the node keeps beside the threads.
+pub struct WiringParts {
+    /// Stands behind the network.
+    pub intake: Arc<NodeIntake>,
+    /// Heights and totals.
+    pub published: Arc<Published>,
+    /// Where blocks lie.
+    pub blocks: Arc<BlockIndex>,
+    /// Accounts by key.
+    pub directory: Arc<Directory>,
+    /// Counters.
+    pub metrics: Arc<NodeMetrics>,
+    /// The way to the execute stage.
+    pub questions: Outlet<StateQuestion>,
+    /// What becomes the stages.
+    pub pipeline: Pipeline,
+}
+
+/// Threads ready to start.
+pub struct Plan {
+    /// The threads.
+    pub threads: Vec<ThreadPlan>,
+    /// Counters by stage.
+    pub counters: Vec<(&'static str, Arc<StageCounters>)>,
+    /// Whether nothing is inside.
+    pub idle: Box<dyn Fn() -> bool + Send>,
+    /// A line per thread, for people.
+    pub description: Vec<String>,
+}
+
+impl Wiring {
+    /// Chooses backend and layout and makes the channels.
+    pub fn new(
+        config: &NodeConfig,
+        genesis: &Genesis,
+        key: SigningKey,
+        failure: Arc<Failure>,
+    ) -> Result<Self, NodeError> {
+        let (backend, backend_reason) = choose_backend(config.verify.backend)?;
+        let cores = cores::layout(&config.threads.cores)?;
+        let layout = lay_out(&cores, config.verify.threads);
+        let layout: Vec<_> = layout.into_iter().map(|thread| (thread, Arc::new(Bell::default()))).collect();
+        let channels = Channels::new(&layout, config.ingest.pool_batches);
+        Ok(Self {
+            clock: Clock::new(),
+            backend,
+            backend_reason,
+            config: config.clone(),
+            chain: genesis.to_chain(),
+            genesis: genesis.clone(),
+            key,
+            layout,
+            channels,
+            failure,
+        })
+    }
+
+    /// The validator's key.
+    pub fn validator(&self) -> PublicKey {
+        PublicKey(self.key.verifying_key().to_bytes())
+    }
+
+    /// Opens the logs and starts their thread; what becomes durable goes to the next stage.
+    pub fn start_log(&mut self, folders: &DataFolders) -> Result<LogThread, NodeError> {
+        let config = LogConfig {
+            segment_bytes: self.config.log.segment_mib << 20,
+            record_bytes_max: RECORD_BYTES_MAX.min((self.config.log.segment_mib << 19) as usize),
+            backend: match self.config.log.writer {
+                LogWriter::Auto => LogBackend::Auto,
+                LogWriter::Plain => LogBackend::Plain,
+                LogWriter::Uring => LogBackend::Uring,
+            },
+            ..LogConfig::new(&folders.logs, &LOG_NAMES)
+        };
+        let (batches, blocks, committed) =
+            (self.channels.batches.0.clone(), self.channels.blocks.0.clone(), self.channels.committed.0.clone());
+        let output = move |durable: Durable<LogEntry>| {
+            let position = durable.position.to_u64();
+            match durable.write {
+                LogEntry::Batch(batch) => batches.send(SealedBatch { position, ..batch }),
+                LogEntry::Order { block, .. } => blocks.send(FinalBlock { block, order_position: position }),
+                LogEntry::Commit(entry) => committed.send(DurableBlock { entry, block_position: position }),
+            };
+        };
+        let failure = self.failure.clone();
+        let input = self.channels.log.1.receiver().clone();
+        Ok(LogThread::start(config, input, output, move |error| failure.tell(error.to_string()))?)
+    }
+
+    /// Makes everything but the stages from what recovery found.
+    pub fn prepare(
+        &self,
+        recovered: Recovered,
+        feed: CheckpointFeed,
+        checkpoints: Outlet<CheckpointMessage>,
+        folders: &DataFolders,
+    ) -> Result<WiringParts, NodeError> {
+        let Recovered {
+            replayer, tip, final_blocks, spare_batches, last_sequence, last_batch, blocks, applied, ..
+        } = recovered;
+        let directory = replayer.accounts.clone();
+        let roots = replayer.attested.last().copied();
+        let state_root = roots.map_or([0; 32], |roots| roots.state_root);
+        let accounts = u64::from(replayer.state.account_count());
+        let published = Arc::new(Published::new(replayer.height, state_root, applied, accounts));
+        published.proposed(tip.height);
+        let seeds: [u64; 4] = rand::random();
+        let admission = AdmissionConfig {
+            creations_per_second: self.config.ingest.creations_per_s.min(u64::from(u32::MAX)) as u32,
+            ..AdmissionConfig::with_seeds(seeds)
+        };
+        let admission = Arc::new(Admission::new(&admission, &self.chain, &self.genesis.rules, directory.clone())?);
+        let pool = Arc::new(Pool::new(self.config.ingest.pool_batches));
+        let sources = Arc::new(Sources::default());
+        let intake = Arc::new(NodeIntake::new(
+            admission.clone(),
+            BatchLimits {
+                transactions: self.config.ingest.batch_transactions,
+                body_bytes: self.config.ingest.batch_kib << 10,
+            },
+            self.config.ingest.threads,
+            pool.clone(),
+            self.channels.verify.0.clone(),
+            sources.clone(),
+            self.clock,
+        )?);
+        let bad_signatures = Arc::new(AtomicU64::new(0));
+        let metrics = Arc::new(NodeMetrics::new(
+            self.clock,
+            published.clone(),
+            admission.clone(),
+            pool.clone(),
+            bad_signatures.clone(),
+        ));
+        let orderer = self.orderer(&replayer, tip, spare_batches);
+        for block in final_blocks {
+            self.channels.blocks.0.send(block);
+        }
+        let blocks = Arc::new(blocks);
+        let pipeline = Pipeline {
+            replayer,
+            orderer,
+            lane: Lane::new(self.chain, self.key.clone(), last_sequence, self.genesis.rules.batch_expiry_blocks),
+            feed,
+            checkpoints,
+            durable: DurableWriter::open(&folders.logs)?,
+            last_batch,
+            intake: intake.clone(),
+            admission,
+            pool,
+            sources,
+            bad_signatures,
+            published: published.clone(),
+            blocks: blocks.clone(),
+            directory: directory.clone(),
+        };
+        let questions = self.channels.questions.0.clone();
+        Ok(WiringParts { intake, published, blocks, directory, metrics, questions, pipeline })
+    }
+
+    fn orderer(&self, replayer: &Replayer, tip: tana_order::Tip, spare: Vec<SealedBatch>) -> Box<dyn Orderer> {
+        let config = SoloConfig {
+            proposer: self.validator().0,
+            block_transactions: self.config.order.block_transactions,
+            block_interval_ns: self.config.order.block_interval_ms * 1_000_000,
+            empty_interval_ns: self.config.order.empty_interval_ms * 1_000_000,
+            lag_blocks_max: self.genesis.rules.lag_blocks_max,
+            epoch_blocks: self.genesis.rules.epoch_blocks,
+        };
+        let nothing =
+            ExecutedRoots { height: 0, state_root: [0; 32], receipts_root: [0; 32], validator_set_hash: [0; 32] };
+        // Recovery always leaves the last height's roots.
+        let mut solo = Solo::new(config, tip, replayer.attested.last().copied().unwrap_or(nothing));
+        for batch in spare {
+            solo.offer(batch);
+        }
+        Box::new(solo)
+    }
+
+    /// Makes the stages and lays them out on their threads.
+    pub fn build(&self, pipeline: Pipeline, hub: &AnswerHub) -> Result<Plan, NodeError> {
+        let idle = pipeline.idle();
+        let mut makers = StageMakers::new(self, pipeline, hub)?;
+        let (mut threads, mut counters, mut description) = (Vec::new(), Vec::new(), Vec::new());
+        counters.push(("ingest", makers.ingest_counters.clone()));
+        for (layout, bell) in &self.layout {
+            let mut stages: Vec<Box<dyn Stage>> = Vec::new();
+            for role in &layout.roles {
+                if let Some(stage) = makers.make(*role, self, hub) {
+                    stages.push(stage);
+                }
+            }
+            let names: Vec<_> = stages.iter().map(|stage| stage.name()).collect();
+            description.push(format!("{} on core {}: {}", layout.name, layout.core, names.join(", ")));
+            counters.extend(stages.iter().map(|stage| (stage.name(), stage.counters().clone())));
+            threads.push(ThreadPlan {
+                name: layout.name.clone(),
+                core: self.config.threads.pin.then_some(layout.core),
+                bell: bell.clone(),
+                stages,
+            });
+        }
+        let rank = |name: &str| STAGE_ORDER.iter().position(|other| *other == name).unwrap_or(usize::MAX);
+        counters.retain(|(name, _)| *name != "flush");
+        counters.sort_by_key(|(name, _)| rank(name));
+        Ok(Plan { threads, counters, idle, description })
+    }
+}
+
+/// The order in which stages are shown.
+const STAGE_ORDER: [&str; 7] = ["ingest", "verify", "lane", "order", "execute", "root", "commit"];
+/// The largest record: a block of 50,000 transactions that all touch new accounts with long texts is below it.
+const RECORD_BYTES_MAX: usize = 64 << 20;
+
+impl Channels {
+    fn new(layout: &[(ThreadLayout, Arc<Bell>)], batches: usize) -> Self {
+        let bells = |role: Role| -> Vec<Arc<Bell>> {
+            layout.iter().filter(|(thread, _)| thread.roles.contains(&role)).map(|(_, bell)| bell.clone()).collect()
+        };
+        Self {
+            verify: channel(batches, bells(Role::Verify)),
+            lane: channel(batches, bells(Role::Lane)),
+            log: channel(batches + BLOCK_ROOM, Vec::new()),
+            batches: channel(batches, bells(Role::Order)),
+            blocks: channel(BLOCK_ROOM, bells(Role::Execute)),
+            executed: channel(BLOCK_ROOM, bells(Role::Root)),
+            roots: channel(BLOCK_ROOM, bells(Role::Order)),
+            committed: channel(BLOCK_ROOM, bells(Role::Commit)),
+            outcomes: channel(BLOCK_ROOM, Vec::new()),
+            questions: channel(QUESTIONS_MAX, bells(Role::Execute)),
+        }
+    }
+}
+
+fn choose_backend(wanted: VerifyBackend) -> Result<(Backend, String), NodeError> {
+    let (detected, reason) = Backend::detect();
+    let (backend, name) = match wanted {
+        VerifyBackend::Auto => return Ok((detected, reason.to_owned())),
+        VerifyBackend::Ifma => (Backend::Ifma, "ifma"),
+        VerifyBackend::Portable => (Backend::Portable, "portable"),
+        VerifyBackend::Reference => (Backend::Reference, "reference"),
+    };
+    match backend.is_available() {
+        true => Ok((backend, "verify.backend asks for it".to_owned())),
+        false => Err(NodeError::Backend(name)),
+    }
+}
+
+/// What becomes the stages.
+pub struct Pipeline {
+    replayer: Replayer,
+    orderer: Box<dyn Orderer>,
+    lane: Lane,
+    feed: CheckpointFeed,
+    checkpoints: Outlet<CheckpointMessage>,
+    durable: DurableWriter,
+    last_batch: (u64, u64),
+    intake: Arc<NodeIntake>,
+    admission: Arc<Admission>,
+    pool: Arc<Pool>,
+    sources: Arc<Sources>,
+    bad_signatures: Arc<AtomicU64>,
+    published: Arc<Published>,
+    blocks: Arc<BlockIndex>,
+    directory: Arc<Directory>,
+}
+
+impl Pipeline {
+    fn idle(&self) -> Box<dyn Fn() -> bool + Send> {
+        let (intake, published) = (self.intake.clone(), self.published.clone());
+        Box::new(move || {
+            intake.batches_sent() == published.lane_batches.load(Ordering::Acquire)
+                && published.waiting.load(Ordering::Acquire) == 0
+                && published.blocks_in_flight() == 0
+        })
+    }
+}
+
+/// Makes each stage once, verifiers as often as asked.
+struct StageMakers {
+    ingest_counters: Arc<StageCounters>,
+    verify: VerifyMaker,
+    serial: Vec<(Role, Box<dyn Stage>)>,
+}
+
+struct VerifyMaker {
+    directory: Arc<Directory>,
+    sources: Arc<Sources>,
+    admission: Arc<Admission>,
+    bad_signatures: Arc<AtomicU64>,
+}
+
+impl StageMakers {
+    fn new(wiring: &Wiring, pipeline: Pipeline, hub: &AnswerHub) -> Result<Self, NodeError> {
+        let channels = &wiring.channels;
+        let answers = || Answers::new(hub.clone());
+        let Pipeline { replayer, published, pool, .. } = pipeline;
+        let committed = replayer.height;
+        let mut serial: Vec<(Role, Box<dyn Stage>)> = Vec::new();
+        let flush_ns = wiring.config.ingest.flush_ms * 1_000_000;
+        serial.push((Role::Flush, Box::new(FlushStage::new(pipeline.intake.clone(), flush_ns))));
+        let lane = LaneParts {
+            lane: pipeline.lane,
+            lane_number: 0,
+            epoch_blocks: wiring.genesis.rules.epoch_blocks,
+            answers: answers(),
+            published: published.clone(),
+            failure: wiring.failure.clone(),
+        };
+        let lane = LaneStage::new(lane, channels.lane.1.clone(), channels.log.0.clone(), pool.clone());
+        serial.push((Role::Lane, Box::new(lane)));
+        let order = OrderStage::new(
+            pipeline.orderer,
+            channels.batches.1.clone(),
+            channels.roots.1.clone(),
+            channels.log.0.clone(),
+            published.clone(),
+            BLOCKS_IN_FLIGHT_MAX as u64,
+        );
+        serial.push((Role::Order, Box::new(order)));
+        let execute = ExecuteParts {
+            state: replayer.state,
+            outcomes: channels.outcomes.1.clone(),
+            questions: channels.questions.1.clone(),
+            feed: pipeline.feed,
+            limiter: Limiter::new(wiring.config.execution_limit_per_s),
+            answers: answers(),
+            published: published.clone(),
+            failure: wiring.failure.clone(),
+        };
+        let execute = ExecuteStage::new(execute, channels.blocks.1.clone(), channels.executed.0.clone());
+        serial.push((Role::Execute, Box::new(execute)));
+        let root = RootStage::new(
+            replayer.tree,
+            tree_threads(wiring)?,
+            replayer.attested,
+            channels.executed.1.clone(),
+            channels.log.0.clone(),
+            channels.roots.0.clone(),
+            wiring.failure.clone(),
+        );
+        serial.push((Role::Root, Box::new(root)));
+        let commit = CommitStageParts {
+            pool,
+            outcomes: channels.outcomes.0.clone(),
+            checkpoints: pipeline.checkpoints,
+            answers: answers(),
+            admission: pipeline.admission.clone(),
+            published,
+            blocks: pipeline.blocks,
+            durable: pipeline.durable,
+            last_batch: pipeline.last_batch,
+            failure: wiring.failure.clone(),
+        };
+        serial.push((Role::Commit, Box::new(CommitStage::new(commit, committed, channels.committed.1.clone()))));
+        let verify = VerifyMaker {
+            directory: pipeline.directory,
+            sources: pipeline.sources,
+            admission: pipeline.admission,
+            bad_signatures: pipeline.bad_signatures,
+        };
+        Ok(Self { ingest_counters: pipeline.intake.counters().clone(), verify, serial })
+    }
+
+    fn make(&mut self, role: Role, wiring: &Wiring, hub: &AnswerHub) -> Option<Box<dyn Stage>> {
+        if role != Role::Verify {
+            let place = self.serial.iter().position(|(other, _)| *other == role)?;
+            return Some(self.serial.swap_remove(place).1);
+        }
+        let parts = VerifyParts {
+            verifier: Verifier::new(wiring.backend, rand::random()),
+            chain: wiring.chain,
+            directory: self.verify.directory.clone(),
+            sources: self.verify.sources.clone(),
+            answers: Answers::new(hub.clone()),
+            admission: self.verify.admission.clone(),
+            bad_signatures: self.verify.bad_signatures.clone(),
+        };
+        let channels = &wiring.channels;
+        Some(Box::new(VerifyStage::new(parts, channels.verify.1.clone(), channels.lane.0.clone())))
+    }
+}
+
+/// Threads for the tree, where there are cores to spare; on few cores one thread is faster.
+fn tree_threads(wiring: &Wiring) -> Result<Option<rayon::ThreadPool>, NodeError> {
+    if wiring.layout.len() < 8 {
+        return Ok(None);
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).thread_name(|number| format!("tree-{number}")).build();
+    pool.map(Some)
+        .map_err(|error| NodeError::System { action: "start the tree's threads", source: std::io::Error::other(error) })
+}

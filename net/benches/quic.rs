@@ -4,6 +4,8 @@
 //! validator receives, whatever the client needs. `quic::wall` is what passes between two cores on this machine.
 //! Server and client are pinned to a core each where there are two.
 
+#![allow(clippy::unwrap_used, missing_docs)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

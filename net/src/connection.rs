@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, VarInt};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
 use crate::intake::{Offer, Source, StreamId};
@@ -19,6 +19,9 @@ use crate::metrics::{End, add};
 use crate::score::{SourceScore, Standing};
 use crate::server::{Phase, Shared};
 use crate::stream::{self, BufferPool, StreamEnd};
+
+/// A held stream never asks again faster than this, whatever the limits say.
+const HOLD_RETRY_MIN: Duration = Duration::from_millis(1);
 
 /// What the tasks of one connection share.
 pub(crate) struct ConnectionContext {
@@ -82,12 +85,59 @@ impl ConnectionContext {
 
     /// Offers a frame until the intake has taken all of it; while it is full, the stream is not read.
     ///
+    /// A full intake's room is shared fairly among addresses, not among connections or streams: whoever finds it full
+    /// queues for a [`Turn`], and so does everybody who comes later, until an offer in turn was taken whole. The turn
+    /// is left in `turn`, so that the caller offers what it has read already before the next one's turn comes.
+    ///
     /// # Errors
     /// The close that a malformed frame asks for.
-    pub(crate) async fn offer(&self, stream: StreamId, frame: &[u8]) -> Result<(), StreamEnd> {
-        match self.offer_once(stream, frame)? {
-            [] => Ok(()),
-            rest => self.offer_later(stream, rest).await,
+    pub(crate) async fn offer<'c>(
+        &'c self,
+        stream: StreamId,
+        frame: &[u8],
+        turn: &mut Option<Turn<'c>>,
+    ) -> Result<(), StreamEnd> {
+        let mut rest = frame;
+        if turn.is_none() {
+            if self.shared.waiting.load(Ordering::Relaxed) > 0 {
+                tokio::task::yield_now().await;
+            }
+            if !self.shared.full.load(Ordering::Relaxed) {
+                rest = self.offer_once(stream, frame)?;
+                if rest.is_empty() {
+                    return Ok(());
+                }
+                self.shared.full.store(true, Ordering::Relaxed);
+            }
+            *turn = Some(self.wait_for_turn().await?);
+        }
+        self.offer_in_turn(stream, rest).await
+    }
+
+    /// Queues among the streams of this address, then among the addresses.
+    async fn wait_for_turn(&self) -> Result<Turn<'_>, StreamEnd> {
+        add(&self.shared.metrics.holds, 1);
+        let hold = self.hold();
+        let waiting = Waiting::new(&self.shared.waiting);
+        // The semaphores are never closed.
+        let among_own = self.source.score.offering.acquire().await.map_err(|_| StreamEnd::Lost)?;
+        let among_all = self.shared.turn.acquire().await.map_err(|_| StreamEnd::Lost)?;
+        Ok(Turn { _hold: hold, _waiting: waiting, _among_own: among_own, _among_all: among_all })
+    }
+
+    async fn offer_in_turn(&self, stream: StreamId, mut rest: &[u8]) -> Result<(), StreamEnd> {
+        loop {
+            // Listening begins before the offer, so that room made in between is not missed.
+            let room = self.shared.intake.room().notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            rest = self.offer_once(stream, rest)?;
+            if rest.is_empty() {
+                self.shared.full.store(false, Ordering::Relaxed);
+                return Ok(());
+            }
+            self.shared.full.store(true, Ordering::Relaxed);
+            let _ = tokio::time::timeout(self.shared.limits.hold_retry.max(HOLD_RETRY_MIN), room).await;
         }
     }
 
@@ -98,22 +148,6 @@ impl ConnectionContext {
             Offer::Malformed { code } => {
                 Err(StreamEnd::Close(CloseCode::MalformedFrame, format!("a transaction cannot be read (code {code})")))
             }
-        }
-    }
-
-    async fn offer_later(&self, stream: StreamId, mut rest: &[u8]) -> Result<(), StreamEnd> {
-        add(&self.shared.metrics.holds, 1);
-        let _hold = self.hold();
-        loop {
-            // Listening begins before the offer, so that room made in between is not missed.
-            let room = self.shared.intake.room().notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            rest = self.offer_once(stream, rest)?;
-            if rest.is_empty() {
-                return Ok(());
-            }
-            let _ = tokio::time::timeout(self.shared.limits.hold_retry, room).await;
         }
     }
 
@@ -165,6 +199,30 @@ impl Drop for Hold<'_> {
         // 0 stands for never.
         self.context.held_until_ms.store(self.context.shared.clock.now_ms().max(1), Ordering::Relaxed);
         self.context.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream's turn to use what room the intake makes, until dropped. One in all, and one waiting for it per address.
+pub(crate) struct Turn<'a> {
+    _hold: Hold<'a>,
+    _waiting: Waiting<'a>,
+    _among_own: SemaphorePermit<'a>,
+    _among_all: SemaphorePermit<'a>,
+}
+
+/// Counts a stream that waits for room in the intake, until dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -51,6 +51,8 @@ pub struct MetricsSnapshot {
     pub sources: u64,
     /// Bytes in unfinished frames (gauge).
     pub partial_bytes: u64,
+    /// Streams that wait for room in the intake (gauge).
+    pub streams_waiting: u64,
     /// Answer events that wait to be written (gauge).
     pub answers_queued: u64,
     /// Connections whose handshake was completed.

@@ -93,6 +93,8 @@ pub struct SourceScore {
     /// A handshake was completed from this address, so it is not a spoofed one.
     pub(crate) confirmed: AtomicBool,
     pub(crate) queries: Semaphore,
+    /// The turn of one of this address's streams to queue for room in a full intake.
+    pub(crate) offering: Semaphore,
 }
 
 /// The address that a peer's score is kept under: IPv4 as it is (also when mapped into IPv6), IPv6 by its /64.
@@ -127,6 +129,7 @@ impl SourceScore {
             connections: AtomicUsize::new(0),
             confirmed: AtomicBool::new(false),
             queries: Semaphore::new(limits.queries_per_ip_max),
+            offering: Semaphore::new(1),
             limits,
         }
     }

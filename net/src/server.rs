@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -132,6 +132,12 @@ pub(crate) struct Shared {
     /// Bytes in unfinished frames, of all connections.
     pub(crate) partial_bytes: AtomicUsize,
     pub(crate) queries: Semaphore,
+    /// Streams that wait for room in the intake, or for their turn to.
+    pub(crate) waiting: AtomicUsize,
+    /// The last offer found the intake full.
+    pub(crate) full: AtomicBool,
+    /// The turn to use the room that a full intake makes.
+    pub(crate) turn: Semaphore,
     /// Open connections by number, to find one to evict; at most `connections_max`.
     connections: Mutex<AHashMap<u64, Arc<ConnectionContext>>>,
     next_connection: AtomicU64,
@@ -174,6 +180,9 @@ impl TxServer {
             phase: watch::Sender::new(Phase::Running),
             partial_bytes: AtomicUsize::new(0),
             queries: Semaphore::new(limits.queries_max),
+            waiting: AtomicUsize::new(0),
+            full: AtomicBool::new(false),
+            turn: Semaphore::new(1),
             connections: Mutex::new(AHashMap::new()),
             next_connection: AtomicU64::new(0),
             limits,
@@ -217,6 +226,7 @@ impl TxServer {
             connections: shared.table.connections() as u64,
             sources: shared.table.len() as u64,
             partial_bytes: shared.partial_bytes.load(Ordering::Relaxed) as u64,
+            streams_waiting: shared.waiting.load(Ordering::Relaxed) as u64,
             answers_queued: shared.hub.queued() as u64,
             answers_sent: shared.hub.sent(),
             answers_lost: shared.hub.lost(),

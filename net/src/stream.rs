@@ -135,7 +135,7 @@ impl<'a> FrameReader<'a> {
         if self.accounted == 0 {
             self.assembler.give_buffer(self.context.buffers.take());
         }
-        let (mut frames, mut bytes) = (0, 0);
+        let (mut frames, mut bytes, mut turn) = (0, 0, None);
         for chunk in &mut self.chunks[..count] {
             let chunk = std::mem::take(chunk);
             bytes += chunk.len();
@@ -145,7 +145,7 @@ impl<'a> FrameReader<'a> {
                 rest = &rest[step.consumed..];
                 if let Some(frame) = step.frame {
                     frames += 1;
-                    self.context.offer(stream, frame).await?;
+                    self.context.offer(stream, frame, &mut turn).await?;
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! What breaks the rules or strains them: bad frames, slow and vanishing clients, floods of connections, garbage.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;
@@ -14,6 +16,12 @@ async fn send_raw(client: &TxClient, bytes: &[u8]) -> tana_net::FloodStream {
     let mut flood = client.open_flood().await.unwrap();
     flood.send_frames(&mut [Bytes::copy_from_slice(bytes)]).await.unwrap();
     flood
+}
+
+/// Sends `payload` on a new flood stream for as long as the connection lives.
+async fn flood_with(client: &TxClient, payload: Vec<u8>) -> tokio::task::JoinHandle<()> {
+    let mut flood = client.open_flood().await.unwrap();
+    tokio::spawn(async move { while flood.send(&payload).await.is_ok() {} })
 }
 
 /// Checks that another connection still works.
@@ -305,4 +313,37 @@ async fn hundreds_of_idle_connections_are_held_up_to_the_limit() {
         assert_eq!(bytes, b"still here");
         assert_ne!(stream, StreamId::NONE);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pipeline_is_shared_by_addresses_and_not_by_streams() {
+    const FRAME_BYTES: usize = 10_000;
+    const GREEDY_CONNECTIONS: u64 = 15;
+    // Two windows of a stream are the window of a connection: a third stream would not get its first frame through.
+    const GREEDY_STREAMS: u64 = 2 * GREEDY_CONNECTIONS;
+    const GRANTS: usize = 60;
+    // Without the retry, only notifications wake; each grant has room for one frame.
+    let mut bed = bed(|limits| limits.hold_retry = support::PATIENCE);
+    bed.intake.set_room(0);
+    let mut senders = Vec::new();
+    for _ in 0..GREEDY_CONNECTIONS {
+        let client = bed.connect_from(2).await.unwrap();
+        senders
+            .extend([flood_with(&client, vec![2; FRAME_BYTES]).await, flood_with(&client, vec![2; FRAME_BYTES]).await]);
+    }
+    bed.metrics_until("the greedy streams", |metrics| metrics.streams_waiting == GREEDY_STREAMS).await;
+    let modest = bed.connect_from(1).await.unwrap();
+    senders.push(flood_with(&modest, vec![1; FRAME_BYTES]).await);
+    bed.metrics_until("the modest stream", |metrics| metrics.streams_waiting == GREEDY_STREAMS + 1).await;
+    let mut of_modest = 0;
+    for _ in 0..GRANTS {
+        bed.intake.set_room(FRAME_BYTES);
+        let (source, _, bytes) = bed.next_frame().await;
+        assert_eq!(bytes.len(), FRAME_BYTES);
+        of_modest += usize::from(source.ip == loopback(1));
+        // The next frame of the one that was served waits again before the next grant.
+        bed.metrics_until("waiting", |metrics| metrics.streams_waiting == GREEDY_STREAMS + 1).await;
+    }
+    assert!(of_modest >= GRANTS / 3, "{of_modest} of {GRANTS} frames were the modest address's");
+    senders.iter().for_each(|sender| sender.abort());
 }

@@ -1,5 +1,7 @@
 //! What works: frames in, answers out, queries, back-pressure, shutdown.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::atomic::Ordering;

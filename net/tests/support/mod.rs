@@ -1,5 +1,5 @@
 //! An intake for tests, and shorthands. Everything that a test waits for is an event with a time limit.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -40,6 +40,19 @@ impl ProjectiveRows {
     pub(super) const ZERO: ProjectiveRows = ProjectiveRows([LaneWords([0; 8]); PROJECTIVE_ROWS]);
 }
 
+/// One point as [`ProjectiveNiels`] holds eight: limbs of y+x, y-x, 2z and 2dt, and a filler that makes it three cache
+/// lines. A bucket's sum is written and read as a whole, so it lies in as few lines as it can.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct ProjectiveEntry([u64; PROJECTIVE_ENTRY_WORDS]);
+
+/// 64-bit words of a [`ProjectiveEntry`].
+const PROJECTIVE_ENTRY_WORDS: usize = 24;
+
+impl ProjectiveEntry {
+    pub(super) const ZERO: ProjectiveEntry = ProjectiveEntry([0; PROJECTIVE_ENTRY_WORDS]);
+}
+
 /// The vector that eight words in memory make.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
@@ -135,41 +148,44 @@ pub(super) fn gather_numbers(list: &[u32], position: Lanes, mask: Mask, default:
     _mm512_cvtepu32_epi64(numbers)
 }
 
-/// Writes point `i` of eight to lane `lane[i]` of row set `row[i]`.
+/// Where eight entries of a table of `len` begin, in words: 24 times the index.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-pub(super) fn scatter_projective(rows: &mut [ProjectiveRows], row: Lanes, lane: Lanes, points: &ProjectiveNiels) {
-    let row = clamp(row, rows.len());
-    let lane = _mm512_and_si512(lane, splat(7));
-    // 160 words a row set: 128 + 32.
-    const { assert!(PROJECTIVE_WORDS == 128 + 32) };
-    let offset = _mm512_add_epi64(_mm512_add_epi64(_mm512_slli_epi64::<7>(row), _mm512_slli_epi64::<5>(row)), lane);
-    let base = rows.as_mut_ptr().cast::<i64>();
+fn entry_offset(index: Lanes, len: usize) -> Lanes {
+    const { assert!(PROJECTIVE_ENTRY_WORDS == 16 + 8) };
+    let index = clamp(index, len);
+    _mm512_add_epi64(_mm512_slli_epi64::<4>(index), _mm512_slli_epi64::<3>(index))
+}
+
+/// Writes point `i` of eight to `index[i]` of a table.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
+pub(super) fn scatter_projective(table: &mut [ProjectiveEntry], index: Lanes, points: &ProjectiveNiels) {
+    let offset = entry_offset(index, table.len());
+    let base = table.as_mut_ptr().cast::<i64>();
     for limb in 0..5 {
-        // SAFETY: offset is 160 times an index below the number of row sets, plus a lane below 8; the limbs add at most
-        // 19 * 8 to it.
+        // SAFETY: offset is 24 times an index below the table's length, and `15 + limb` is below 20.
         unsafe {
-            _mm512_i64scatter_epi64::<8>(base.add(limb * 8), offset, points.sum.0[limb]);
-            _mm512_i64scatter_epi64::<8>(base.add((5 + limb) * 8), offset, points.difference.0[limb]);
-            _mm512_i64scatter_epi64::<8>(base.add((10 + limb) * 8), offset, points.z_2.0[limb]);
-            _mm512_i64scatter_epi64::<8>(base.add((15 + limb) * 8), offset, points.product.0[limb]);
+            _mm512_i64scatter_epi64::<8>(base.add(limb), offset, points.sum.0[limb]);
+            _mm512_i64scatter_epi64::<8>(base.add(5 + limb), offset, points.difference.0[limb]);
+            _mm512_i64scatter_epi64::<8>(base.add(10 + limb), offset, points.z_2.0[limb]);
+            _mm512_i64scatter_epi64::<8>(base.add(15 + limb), offset, points.product.0[limb]);
         }
     }
 }
 
-/// Lane `i` of row set `index[i]`, for each lane `i`.
+/// The points at `first` to `first + 7` of a table.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-pub(super) fn gather_projective(rows: &[ProjectiveRows], index: Lanes) -> ProjectiveNiels {
-    let row = clamp(index, rows.len());
-    let lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
-    let offset = _mm512_add_epi64(_mm512_add_epi64(_mm512_slli_epi64::<7>(row), _mm512_slli_epi64::<5>(row)), lane);
-    let base = rows.as_ptr().cast::<i64>();
+pub(super) fn load_projective(table: &[ProjectiveEntry], first: usize) -> ProjectiveNiels {
+    let index = _mm512_add_epi64(splat(first as u64), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
+    let offset = entry_offset(index, table.len());
+    let base = table.as_ptr().cast::<i64>();
     macro_rules! limb {
-        ($row:expr) => {{
-            const { assert!($row < PROJECTIVE_ROWS) };
-            // SAFETY: as in `scatter_projective`.
-            unsafe { _mm512_i64gather_epi64::<8>(offset, base.add($row * 8)) }
+        ($word:expr) => {{
+            const { assert!($word < PROJECTIVE_ENTRY_WORDS) };
+            // SAFETY: offset is 24 times an index below the table's length, so `offset + word` is a word of that entry.
+            unsafe { _mm512_i64gather_epi64::<8>(offset, base.add($word)) }
         }};
     }
     ProjectiveNiels {
@@ -180,16 +196,29 @@ pub(super) fn gather_projective(rows: &[ProjectiveRows], index: Lanes) -> Projec
     }
 }
 
-/// All eight lanes of a row set.
+/// Lane `i` of row set `index[i]`, for each lane `i`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-pub(super) fn load_projective(rows: &ProjectiveRows) -> ProjectiveNiels {
-    let r = &rows.0;
+pub(super) fn gather_projective(rows: &[ProjectiveRows], index: Lanes) -> ProjectiveNiels {
+    // 160 words a row set: 128 + 32.
+    const { assert!(PROJECTIVE_WORDS == 128 + 32) };
+    let row = clamp(index, rows.len());
+    let lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+    let offset = _mm512_add_epi64(_mm512_add_epi64(_mm512_slli_epi64::<7>(row), _mm512_slli_epi64::<5>(row)), lane);
+    let base = rows.as_ptr().cast::<i64>();
+    macro_rules! limb {
+        ($row:expr) => {{
+            const { assert!($row < PROJECTIVE_ROWS) };
+            // SAFETY: offset is 160 times an index below the number of row sets, plus a lane below 8; `row` adds at most
+            // 19 * 8 to it.
+            unsafe { _mm512_i64gather_epi64::<8>(offset, base.add($row * 8)) }
+        }};
+    }
     ProjectiveNiels {
-        sum: Field([load(&r[0]), load(&r[1]), load(&r[2]), load(&r[3]), load(&r[4])]),
-        difference: Field([load(&r[5]), load(&r[6]), load(&r[7]), load(&r[8]), load(&r[9])]),
-        z_2: Field([load(&r[10]), load(&r[11]), load(&r[12]), load(&r[13]), load(&r[14])]),
-        product: Field([load(&r[15]), load(&r[16]), load(&r[17]), load(&r[18]), load(&r[19])]),
+        sum: Field([limb!(0), limb!(1), limb!(2), limb!(3), limb!(4)]),
+        difference: Field([limb!(5), limb!(6), limb!(7), limb!(8), limb!(9)]),
+        z_2: Field([limb!(10), limb!(11), limb!(12), limb!(13), limb!(14)]),
+        product: Field([limb!(15), limb!(16), limb!(17), limb!(18), limb!(19)]),
     }
 }
 

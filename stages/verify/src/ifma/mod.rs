@@ -314,8 +314,8 @@ impl Engine {
             if !verdicts[index] {
                 continue;
             }
-            // 127 bits, of which the lowest is 1 (a coefficient of 0 would let its signature out of the equation).
-            let draw = u128::from_le_bytes(*draw) >> (128 - multiscalar::COEFFICIENT_BITS) | 1;
+            // From 1 to 2^126: a coefficient of 0 would let its signature out of the equation.
+            let draw = (u128::from_le_bytes(*draw) >> (128 - multiscalar::COEFFICIENT_BITS)).wrapping_add(1);
             let coefficient = [draw as u64, (draw >> 64) as u64];
             self.coefficients[index] = coefficient;
             scalar::accumulate(&mut base_sum, &coefficient, &self.responses[index]);

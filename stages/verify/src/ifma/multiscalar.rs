@@ -1,7 +1,7 @@
 //! The sum of many points times many scalars: Pippenger's bucket method, in lanes.
 //!
 //! Scalars are cut into signed digits of `width` bits; window `j` of a scalar weighs 2^(width j). Terms come in two
-//! lengths, 127-bit coefficients (half the windows) and full scalars.
+//! lengths, coefficients up to 2^126 (half the windows) and full scalars.
 //!
 //! 1. **Sort.** Every (window, |digit|) is a bucket; a term goes into one bucket of each of its windows, with the
 //!    digit's sign. Counting sort, so buckets are runs in one list.
@@ -15,23 +15,29 @@
 //! Nothing depends on secrets. Memory: the work space grows to the largest batch seen and stays.
 
 use super::field::{self, Lanes, splat};
-use super::memory::{self, LaneWords, NielsEntry, ProjectiveRows};
+use super::memory::{self, LaneWords, NielsEntry, ProjectiveEntry};
 use super::point::{AffineNiels, Extended, Projective, ProjectiveNiels};
-use super::scalar::{Scalar, signed_digits};
+use super::scalar::{Scalar, SignedDigits};
 use core::arch::x86_64::*;
 
-/// Bits that a coefficient may have; one more than that many must fit in its windows, for the carry.
-pub(super) const COEFFICIENT_BITS: u32 = 127;
+/// Coefficients are at most 2^126.
+pub(super) const COEFFICIENT_BITS: u32 = 126;
 
-/// Bits of a scalar below l.
+/// Scalars are below l, and so below 2^253.
 const SCALAR_BITS: u32 = 253;
+
+/// What [`SignedDigits`] wants above a number's bits.
+const DIGIT_BITS_SPARE: u32 = 2;
 
 pub(super) const WIDTH_MIN: u32 = 4;
 pub(super) const WIDTH_MAX: u32 = 10;
 
-/// Windows of the widest split: 254 bits in windows of [`WIDTH_MIN`].
+/// Windows of a scalar at [`WIDTH_MIN`].
 const WINDOWS_MAX: usize = 64;
-const _: () = assert!((SCALAR_BITS + 1).div_ceil(WIDTH_MIN) as usize <= WINDOWS_MAX);
+const _: () = assert!((SCALAR_BITS + DIGIT_BITS_SPARE).div_ceil(WIDTH_MIN) as usize <= WINDOWS_MAX);
+
+/// The place of a term that is in no bucket of a window.
+const NO_BUCKET: u32 = u32::MAX;
 
 /// How the scalars of one sum are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +56,10 @@ struct Windows {
 
 impl Windows {
     fn of_width(width: u32) -> Windows {
-        let long = (SCALAR_BITS + 1).div_ceil(width) as usize;
+        let long = (SCALAR_BITS + DIGIT_BITS_SPARE).div_ceil(width) as usize;
         Windows {
             width,
-            short: (COEFFICIENT_BITS + 1).div_ceil(width) as usize,
+            short: (COEFFICIENT_BITS + DIGIT_BITS_SPARE).div_ceil(width) as usize,
             long,
             groups: long.div_ceil(8),
             buckets: 1 << (width - 1),
@@ -76,8 +82,10 @@ impl Windows {
 /// Work space for sums.
 #[derive(Default)]
 pub(super) struct Multiscalar {
-    digits: Vec<[i16; WINDOWS_MAX]>,
-    /// Terms in each bucket; bucket `q` of window `j` at `j * buckets + q`.
+    /// For each window of each term: twice the bucket, plus one where the digit is negative; [`NO_BUCKET`] for digit 0.
+    digits: Vec<[u32; WINDOWS_MAX]>,
+    /// Terms in each bucket. Bucket `q` of window `8 g + i` is at `8 (g * buckets + q) + i`, so that the same bucket of a
+    /// group's eight windows stands in a row.
     counts: Vec<u32>,
     /// Where each bucket's run ends in `list`.
     ends: Vec<u32>,
@@ -86,15 +94,15 @@ pub(super) struct Multiscalar {
     /// Buckets from the fullest to the emptiest.
     order: Vec<u32>,
     histogram: Vec<u32>,
-    /// Bucket sums: lane `i` of `g * buckets + q` is bucket `q` of window `8 g + i`.
-    sums: Vec<ProjectiveRows>,
+    /// Bucket sums, in the order of `counts`.
+    sums: Vec<ProjectiveEntry>,
 }
 
 impl Multiscalar {
     /// The sum of `short[i]` times point `i` and `long[i]` times point `short.len() + i`, in every lane.
     ///
-    /// One point more than there are scalars must follow, the neutral one: idle lanes add it. Coefficients have at most
-    /// [`COEFFICIENT_BITS`] bits, scalars are below l.
+    /// One point more than there are scalars must follow, the neutral one: idle lanes add it. Coefficients are at most
+    /// 2 to the [`COEFFICIENT_BITS`], scalars below l.
     #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
     pub(super) fn sum(&mut self, points: &[NielsEntry], short: &[[u64; 2]], long: &[Scalar]) -> Projective {
         self.sum_in(points, short, long, Windows::cheapest(short.len(), long.len()))
@@ -129,15 +137,14 @@ impl Multiscalar {
         self.counts.resize(bucket_count, 0);
         self.digits.resize(short.len() + long.len(), [0; WINDOWS_MAX]);
         let (short_digits, long_digits) = self.digits.split_at_mut(short.len());
-        for (digits, coefficient) in short_digits.iter_mut().zip(short) {
-            let digits = &mut digits[..windows.short];
-            signed_digits(&[coefficient[0], coefficient[1], 0, 0], windows.width, digits);
-            count(digits, windows.buckets, &mut self.counts);
+        let split = SignedDigits::new(windows.width, windows.short);
+        for (codes, coefficient) in short_digits.iter_mut().zip(short) {
+            let digits = split.of(&[coefficient[0], coefficient[1], 0, 0]);
+            count(digits, codes, windows.buckets, &mut self.counts);
         }
-        for (digits, scalar) in long_digits.iter_mut().zip(long) {
-            let digits = &mut digits[..windows.long];
-            signed_digits(scalar, windows.width, digits);
-            count(digits, windows.buckets, &mut self.counts);
+        let split = SignedDigits::new(windows.width, windows.long);
+        for (codes, scalar) in long_digits.iter_mut().zip(long) {
+            count(split.of(scalar), codes, windows.buckets, &mut self.counts);
         }
         let mut total = 0u32;
         self.ends.clear();
@@ -148,14 +155,14 @@ impl Multiscalar {
         }));
         self.list.clear();
         self.list.resize(total as usize + 1, 0);
-        for (index, digits) in self.digits.iter().enumerate() {
+        for (index, codes) in self.digits.iter().enumerate() {
             let used = if index < short.len() { windows.short } else { windows.long };
-            let code = (index as u32) << 1;
-            for (digit, ends) in digits[..used].iter().zip(self.ends.chunks_exact_mut(windows.buckets)) {
-                if *digit != 0 {
-                    let end = &mut ends[digit.unsigned_abs() as usize - 1];
-                    self.list[*end as usize] = code | (*digit < 0) as u32;
-                    *end += 1;
+            let term = (index as u32) << 1;
+            for code in &codes[..used] {
+                if *code != NO_BUCKET {
+                    let end = &mut self.ends[(code >> 1) as usize];
+                    self.list[*end as usize] = term | code & 1;
+                    *end = end.wrapping_add(1);
                 }
             }
         }
@@ -168,37 +175,36 @@ impl Multiscalar {
         self.histogram.clear();
         self.histogram.resize(count_max as usize + 2, 0);
         for count in &self.counts {
-            self.histogram[(count_max - count) as usize + 1] += 1;
+            let entry = &mut self.histogram[(count_max - count) as usize + 1];
+            *entry = entry.wrapping_add(1);
         }
         let mut total = 0;
         for entry in &mut self.histogram {
-            total += *entry;
+            total = entry.wrapping_add(total);
             *entry = total;
         }
         self.order.resize(bucket_count, 0);
         for (bucket, count) in self.counts.iter().enumerate() {
             let place = &mut self.histogram[(count_max - count) as usize];
             self.order[*place as usize] = bucket as u32;
-            *place += 1;
+            *place = place.wrapping_add(1);
         }
     }
 
     /// Step 2b: the sum of every bucket.
     #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
     fn fill(&mut self, points: &[NielsEntry], windows: Windows) {
-        self.sums.resize(windows.groups * windows.buckets, ProjectiveRows::ZERO);
+        self.sums.resize(windows.groups * 8 * windows.buckets, ProjectiveEntry::ZERO);
         let neutral = (points.len() as u32 - 1) << 1;
         let (groups, _) = self.order.as_chunks::<8>();
         for group in groups {
             let (mut counts, mut starts) = (LaneWords::default(), LaneWords::default());
-            let (mut rows, mut lanes) = (LaneWords::default(), LaneWords::default());
+            let mut places = LaneWords::default();
             for (lane, bucket) in group.iter().enumerate() {
-                let bucket = *bucket as usize;
-                let (window, place) = (bucket / windows.buckets, bucket % windows.buckets);
-                counts.0[lane] = self.counts[bucket] as u64;
-                starts.0[lane] = (self.ends[bucket] - self.counts[bucket]) as u64;
-                rows.0[lane] = ((window / 8) * windows.buckets + place) as u64;
-                lanes.0[lane] = (window % 8) as u64;
+                let (count, end) = (self.counts[*bucket as usize], self.ends[*bucket as usize]);
+                counts.0[lane] = count as u64;
+                starts.0[lane] = end.wrapping_sub(count) as u64;
+                places.0[lane] = *bucket as u64;
             }
             let run = Run { list: &self.list, counts: memory::load(&counts), starts: memory::load(&starts), neutral };
             let sum = match counts.0[0] {
@@ -212,7 +218,7 @@ impl Multiscalar {
                     sum.niels()
                 }
             };
-            memory::scatter_projective(&mut self.sums, memory::load(&rows), memory::load(&lanes), &sum);
+            memory::scatter_projective(&mut self.sums, memory::load(&places), &sum);
         }
     }
 
@@ -220,10 +226,10 @@ impl Multiscalar {
     #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
     fn reduce(&self, windows: Windows) -> Projective {
         let mut total: Option<Projective> = None;
-        for buckets in self.sums.chunks_exact(windows.buckets).rev() {
+        for buckets in self.sums.chunks_exact(8 * windows.buckets).rev() {
             let (mut running, mut weighted) = (Extended::identity(), Extended::identity());
-            for bucket in buckets.iter().rev() {
-                running = running.add(&memory::load_projective(bucket)).extended();
+            for bucket in (0..windows.buckets).rev() {
+                running = running.add(&memory::load_projective(buckets, 8 * bucket)).extended();
                 weighted = weighted.add(&running.niels()).extended();
             }
             total = Some(match total {
@@ -245,12 +251,16 @@ impl Multiscalar {
     }
 }
 
-/// Counts digits into the buckets of their windows.
+/// Counts a term's digits into the buckets of their windows, and notes which buckets these are.
 #[inline]
-fn count(digits: &[i16], buckets: usize, counts: &mut [u32]) {
-    for (digit, counts) in digits.iter().zip(counts.chunks_exact_mut(buckets)) {
-        if *digit != 0 {
-            counts[digit.unsigned_abs() as usize - 1] += 1;
+fn count(digits: impl Iterator<Item = i32>, codes: &mut [u32; WINDOWS_MAX], buckets: usize, counts: &mut [u32]) {
+    for (window, (digit, code)) in digits.zip(codes).enumerate() {
+        *code = NO_BUCKET;
+        if digit != 0 {
+            let first = (window / 8) * 8 * buckets + window % 8;
+            let bucket = first + 8 * (digit.unsigned_abs() as usize - 1);
+            counts[bucket] = counts[bucket].wrapping_add(1);
+            *code = (bucket as u32) << 1 | (digit < 0) as u32;
         }
     }
 }

@@ -163,26 +163,50 @@ pub(super) fn negate(a: &Scalar) -> Scalar {
     core::array::from_fn(|i| subtract_borrow(ORDER[i], a[i], &mut borrow))
 }
 
-/// Signed digits of a number, lowest first: its value is the sum of `digit[i] * 2^(width * i)`.
+/// A way to cut numbers into signed digits: a number is the sum of `digit[i] * 2^(width * i)`.
 ///
-/// Digits are between -2^(width - 1) and 2^(width - 1). That holds for the last one too if the number has fewer than
-/// `width * digits.len()` bits, which callers see to; `width` is 2 to 15.
-#[inline]
-pub(super) fn signed_digits(number: &[u64; 4], width: u32, digits: &mut [i16]) {
-    let mask = (1u64 << width) - 1;
-    let half = 1i64 << (width - 1);
-    let last = digits.len().saturating_sub(1);
-    let mut carry = 0i64;
-    for (i, digit) in digits.iter_mut().enumerate() {
-        let bit = (i as u32).wrapping_mul(width);
-        let (word, offset) = ((bit / 64) as usize, bit % 64);
-        let mut bits = if word < 4 { number[word] >> offset } else { 0 };
-        if offset.wrapping_add(width) > 64 && word < 3 {
-            bits |= number[word + 1] << (64 - offset);
+/// With half of 2^width added at every digit's place, digits can be read without carries: the digit is what stands in its
+/// bits, less that half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SignedDigits {
+    width: u32,
+    count: usize,
+    /// 2^(width - 1) at every digit's place.
+    bias: [u64; 5],
+}
+
+impl SignedDigits {
+    /// `count` digits of `width` bits, each from -2^(width - 1) to 2^(width - 1) - 1, for numbers up to
+    /// 2^(width * count - 2), so that the added halves do not overflow the last digit. `width` is 2 to 10, `width * count` at most 264.
+    pub(super) const fn new(width: u32, count: usize) -> SignedDigits {
+        assert!(width >= 2 && width <= 10 && width as usize * count <= 264);
+        let mut bias = [0; 5];
+        let mut i = 0;
+        while i < count {
+            let bit = i * width as usize + width as usize - 1;
+            bias[bit / 64] |= 1 << (bit % 64);
+            i += 1;
         }
-        let value = ((bits & mask) as i64).wrapping_add(carry);
-        let borrow = value >= half && i != last;
-        carry = borrow as i64;
-        *digit = value.wrapping_sub(carry << width) as i16;
+        SignedDigits { width, count, bias }
+    }
+
+    /// The digits of a number, lowest first.
+    #[inline]
+    pub(super) fn of(&self, number: &[u64; 4]) -> impl Iterator<Item = i32> + use<> {
+        let SignedDigits { width, count, bias } = *self;
+        let mut carry = 0;
+        let mut bytes = [0u8; 48];
+        for (i, chunk) in bytes.as_chunks_mut::<8>().0.iter_mut().take(5).enumerate() {
+            let word = if i < 4 { number[i] } else { 0 };
+            *chunk = add_carry(word, bias[i], &mut carry).to_le_bytes();
+        }
+        let mask = (1u64 << width) - 1;
+        let half = 1i32 << (width - 1);
+        (0..count as u32).map(move |i| {
+            let bit = i.wrapping_mul(width);
+            // The last digit begins below bit 264: eight bytes from there end within 48.
+            let chunk = bytes[(bit / 8) as usize..].first_chunk().copied().unwrap_or_default();
+            ((u64::from_le_bytes(chunk) >> (bit % 8) & mask) as i32).wrapping_sub(half)
+        })
     }
 }

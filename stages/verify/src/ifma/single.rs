@@ -7,7 +7,7 @@
 use super::field::{Mask, splat};
 use super::memory::{self, NielsEntry, ProjectiveRows};
 use super::point::{AffineNiels, Extended, ProjectiveNiels, decode_pair};
-use super::scalar::{Scalar, signed_digits};
+use super::scalar::{Scalar, SignedDigits};
 use core::arch::x86_64::*;
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::EdwardsPoint;
@@ -20,9 +20,12 @@ const BASE_WIDTH: u32 = 10;
 const BASE_WINDOWS: usize = 26;
 const BASE_MULTIPLES: usize = 1 << (BASE_WIDTH - 1);
 
-// Scalars have 253 bits and the carry needs one more. The two splits meet at every second window of the key.
-const _: () = assert!(KEY_WIDTH as usize * KEY_WINDOWS >= 254 && BASE_WIDTH as usize * BASE_WINDOWS >= 254);
+// Scalars have 253 bits and signed digits want two more. The two splits meet at every second window of the key.
+const _: () = assert!(KEY_WIDTH as usize * KEY_WINDOWS >= 255 && BASE_WIDTH as usize * BASE_WINDOWS >= 255);
 const _: () = assert!(BASE_WIDTH == 2 * KEY_WIDTH && KEY_WINDOWS.div_ceil(2) == BASE_WINDOWS);
+
+const KEY_DIGITS: SignedDigits = SignedDigits::new(KEY_WIDTH, KEY_WINDOWS);
+const BASE_DIGITS: SignedDigits = SignedDigits::new(BASE_WIDTH, BASE_WINDOWS);
 
 /// The multiples 0 to 512 of the base point; 64 KiB.
 pub(super) struct BaseTable(Vec<NielsEntry>);
@@ -70,8 +73,8 @@ pub(super) struct Scalars<'a> {
 pub(super) fn check(base: &BaseTable, key: &AffineNiels, commitment: &AffineNiels, scalars: &Scalars<'_>) -> Mask {
     let mut key_digits = [[0i16; 8]; KEY_WINDOWS];
     let mut base_digits = [[0i16; 8]; BASE_WINDOWS];
-    transpose(&scalars.challenge, KEY_WIDTH, &mut key_digits);
-    transpose(&scalars.response, BASE_WIDTH, &mut base_digits);
+    transpose(&scalars.challenge, &KEY_DIGITS, &mut key_digits);
+    transpose(&scalars.response, &BASE_DIGITS, &mut base_digits);
     let table = key_table(&key.negate_where(0xff));
     let mut sum = Extended::identity();
     for window in (0..KEY_WINDOWS).rev() {
@@ -93,12 +96,10 @@ pub(super) fn check(base: &BaseTable, key: &AffineNiels, commitment: &AffineNiel
 }
 
 /// Digits of eight scalars, window by window.
-fn transpose<const WINDOWS: usize>(scalars: &[&Scalar; 8], width: u32, digits: &mut [[i16; 8]; WINDOWS]) {
-    let mut one = [0i16; WINDOWS];
+fn transpose<const WINDOWS: usize>(scalars: &[&Scalar; 8], split: &SignedDigits, digits: &mut [[i16; 8]; WINDOWS]) {
     for (lane, scalar) in scalars.iter().enumerate() {
-        signed_digits(scalar, width, &mut one);
-        for (row, digit) in digits.iter_mut().zip(one) {
-            row[lane] = digit;
+        for (row, digit) in digits.iter_mut().zip(split.of(scalar)) {
+            row[lane] = digit as i16;
         }
     }
 }

@@ -347,3 +347,39 @@ async fn a_full_pipeline_is_shared_by_addresses_and_not_by_streams() {
     assert!(of_modest >= GRANTS / 3, "{of_modest} of {GRANTS} frames were the modest address's");
     senders.iter().for_each(|sender| sender.abort());
 }
+
+/// Resident memory of this process in KiB.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Takes about half a minute and 2,100 open files, so `scripts/soak` runs it and the quick tests do not.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: 10,000 connections; run it with --ignored and at least 4,096 open files"]
+async fn ten_thousand_idle_connections_do_not_grow_memory() {
+    let mut bed = bed(|limits| (limits.connections_max, limits.handshakes_per_ip_burst) = (1_000, 1_000_000));
+    let (mut held, mut refused, mut settled_kib) = (Vec::new(), 0, 0);
+    for attempt in 0..10_000u32 {
+        match bed.connect_from(10 + (attempt % 8) as u8).await {
+            Ok(client) => {
+                let part = send_raw(&client, &[100, 0, 0, 0, 1]).await;
+                held.push((client, part));
+            }
+            Err(ClientError::Refused(_)) => refused += 1,
+            Err(other) => panic!("attempt {attempt}: {other}"),
+        }
+        if attempt == 2_000 {
+            settled_kib = resident_kib();
+        }
+    }
+    let grown_kib = resident_kib().saturating_sub(settled_kib);
+    println!("{} held, {refused} refused, {settled_kib} KiB, grown by {grown_kib} KiB", held.len());
+    assert_eq!(held.len() as u64 + refused, 10_000);
+    assert!(bed.server.metrics().connections <= 1_000);
+    assert!(grown_kib < 32 * 1024, "{grown_kib} KiB more after 8,000 attempts");
+    // The unfinished frames' connections go at their deadline, which makes room for an honest one.
+    bed.metrics_until("a free place", |metrics| metrics.connections < 1_000).await;
+    others_go_on(&mut bed).await;
+}

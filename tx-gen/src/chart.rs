@@ -43,7 +43,8 @@ struct Axis {
 
 impl Axis {
     fn new(scale: Scale, lines: &[Line]) -> Self {
-        let values = || lines.iter().flat_map(|line| line.values.iter().flatten().copied()).filter(|value| *value > 0.0);
+        let values =
+            || lines.iter().flat_map(|line| line.values.iter().flatten().copied()).filter(|value| *value > 0.0);
         let max = values().fold(0.0, f64::max);
         match scale {
             Scale::Linear => {
@@ -154,7 +155,10 @@ mod tests {
     #[test]
     fn steps_are_nice_and_numbers_short() {
         assert_eq!([nice_step(0.7), nice_step(1.0), nice_step(130.0), nice_step(2_100.0)], [1.0, 1.0, 200.0, 5_000.0]);
-        assert_eq!(["0", "12.5", "1.25k", "2M"], [short(0.0), short(12.5), short(1_250.0), short(2e6)].each_ref().map(|s| s.as_str()));
+        assert_eq!(
+            ["0", "12.5", "1.25k", "2M"],
+            [short(0.0), short(12.5), short(1_250.0), short(2e6)].each_ref().map(|s| s.as_str())
+        );
         assert_eq!(short(100.0), "100");
     }
 

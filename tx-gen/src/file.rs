@@ -50,7 +50,9 @@ pub enum FileError {
     #[error("{0} is no load file; write one with `tx-gen --save FILE`")]
     NotALoad(PathBuf),
     /// It was written by another version.
-    #[error("{path} has version {version} of the load format, this tx-gen reads version 1; sign the load again with --save")]
+    #[error(
+        "{path} has version {version} of the load format, this tx-gen reads version 1; sign the load again with --save"
+    )]
     Version {
         /// The file.
         path: PathBuf,
@@ -139,7 +141,8 @@ fn write(load: &Load, path: &Path) -> io::Result<()> {
 /// [`FileError`] when the file cannot be read, is damaged, or is for another chain.
 pub fn load(path: &Path, genesis_hash: &Hash) -> Result<Load, FileError> {
     let file = File::open(path).map_err(|source| FileError::Io { action: "open", path: path.to_owned(), source })?;
-    let length = file.metadata().map_err(|source| FileError::Io { action: "read", path: path.to_owned(), source })?.len();
+    let length =
+        file.metadata().map_err(|source| FileError::Io { action: "read", path: path.to_owned(), source })?.len();
     let mut source = Source { path, file: BufReader::new(file), left: length };
     let description = source.description()?;
     if description.genesis_hash != hex::encode(genesis_hash) {

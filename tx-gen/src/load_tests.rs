@@ -52,8 +52,8 @@ fn a_load_is_what_its_plan_says_and_signed() {
 fn the_same_seed_gives_the_same_bytes() {
     let genesis = genesis(60);
     let sign = |plan: &LoadPlan| transactions(&sign_load(&genesis, plan, &mut |_| ()).unwrap());
-    assert_eq!(sign(&plan()), sign(&plan()));
-    assert_ne!(sign(&plan()), sign(&LoadPlan { seed: "other".to_owned(), ..plan() }));
+    assert!(sign(&plan()) == sign(&plan()));
+    assert!(sign(&plan()) != sign(&LoadPlan { seed: "other".to_owned(), ..plan() }));
 }
 
 #[test]

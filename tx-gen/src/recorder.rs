@@ -119,9 +119,9 @@ pub struct Recorder {
 
 /// A histogram of microseconds. The bounds are constants that the library takes, so the fallback is never reached.
 fn histogram<C: hdrhistogram::Counter>(digits: u8) -> Histogram<C> {
-    Histogram::new_with_bounds(1, LATENCY_MAX_US, digits)
-        .or_else(|_| Histogram::new(digits))
-        .unwrap_or_else(|_| unreachable!("bounds 1 to {LATENCY_MAX_US} and {digits} digits are within the library's limits"))
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, digits).or_else(|_| Histogram::new(digits)).unwrap_or_else(|_| {
+        unreachable!("bounds 1 to {LATENCY_MAX_US} and {digits} digits are within the library's limits")
+    })
 }
 
 impl Second {

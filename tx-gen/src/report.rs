@@ -307,17 +307,25 @@ pub(crate) fn remedy(code: u8) -> Option<&'static str> {
         Code::NonceTooFar => {
             "a sender has more transactions in flight than the node keeps; use more --accounts or a lower --in-flight"
         }
-        Code::NonceGap => "transactions of a sender are missing before these; pass the right --start-nonce or take fresh accounts with --first-account",
+        Code::NonceGap => {
+            "transactions of a sender are missing before these; pass the right --start-nonce or take fresh accounts with --first-account"
+        }
         Code::WrongChain => "the node runs another chain; pass the genesis of that chain",
         Code::SenderUnknown | Code::UnknownSender => {
             "the node's chain does not have these bulk accounts; pass its own genesis with --genesis"
         }
-        Code::BadSignature => "the node computes other signing bytes; check that node and tx-gen have the same version and genesis",
+        Code::BadSignature => {
+            "the node computes other signing bytes; check that node and tx-gen have the same version and genesis"
+        }
         Code::ClockWindow | Code::TimestampOutOfWindow => {
             "the timestamps are out of the chain's window; sign the load anew, check both clocks, or raise rules.transaction_window_ms"
         }
-        Code::InsufficientFunds => "the accounts ran out of money; give the bulk accounts more in the genesis, or use a lower --amount",
-        Code::CreationBusy | Code::AccountsPerBlock => "accounts are created faster than the chain's cap per block; use a lower --creations or --rate",
+        Code::InsufficientFunds => {
+            "the accounts ran out of money; give the bulk accounts more in the genesis, or use a lower --amount"
+        }
+        Code::CreationBusy | Code::AccountsPerBlock => {
+            "accounts are created faster than the chain's cap per block; use a lower --creations or --rate"
+        }
         Code::UsernameTaken | Code::AccountExists => "the new accounts exist from an earlier flood; use another --seed",
         Code::Malformed => "the node cannot read the transactions; check that node and tx-gen have the same version",
         Code::Stopping => "the node is shutting down; start it again",
@@ -351,7 +359,8 @@ fn unsent(load: &Load, config: &FloodConfig, sent: u64, elapsed_ns: u64, ended: 
 }
 
 fn named(codes: &[u64; 256]) -> BTreeMap<String, u64> {
-    let name = |number: u8| Code::from_u8(number).map_or_else(|| format!("code_{number}"), |code| code.name().to_owned());
+    let name =
+        |number: u8| Code::from_u8(number).map_or_else(|| format!("code_{number}"), |code| code.name().to_owned());
     (0u8..=255).zip(codes).filter(|(_, count)| **count > 0).map(|(number, count)| (name(number), *count)).collect()
 }
 

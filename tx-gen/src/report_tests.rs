@@ -25,7 +25,8 @@ fn config() -> FloodConfig {
 
 fn report(config: &FloodConfig, sent: u64) -> Report {
     let mut recorder = Recorder::new(SECOND_NS, config.deadline_ns());
-    let times = StreamTimes { frame_transactions: 100, moments_ns: (0..64).map(|frame| frame * SECOND_NS / 10).collect() };
+    let times =
+        StreamTimes { frame_transactions: 100, moments_ns: (0..64).map(|frame| frame * SECOND_NS / 10).collect() };
     recorder.on_sent(2 * SECOND_NS, sent, sent * 181);
     let mut applied = AnswerEvent::here(AnswerKind::Applied, 0, 1_000);
     applied.count = 1_000;

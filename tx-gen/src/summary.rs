@@ -43,7 +43,10 @@ pub fn rows(report: &Report) -> Vec<(String, String)> {
         Ended::Stopped => "stopped",
         Ended::Failed => "failed",
     };
-    row("measured", format!("{:.2} s after {:.0} s of warm-up, {ended}", report.measured_seconds, report.warm_up_seconds));
+    row(
+        "measured",
+        format!("{:.2} s after {:.0} s of warm-up, {ended}", report.measured_seconds, report.warm_up_seconds),
+    );
     row("sent", format!("{} a second, {} in all", grouped(report.per_second.sent), count(totals.sent)));
     if !report.without_answers {
         let rates = &report.per_second;
@@ -96,6 +99,9 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!(["0", "999", "1,000", "1,234,567"].map(str::to_owned), [0.0, 999.0, 999.6, 1_234_567.0].map(grouped));
+        assert_eq!(
+            ["0", "999", "1,000", "1,234,567"].map(str::to_owned),
+            [0.0, 999.0, 999.6, 1_234_567.0].map(grouped)
+        );
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tana_net::{
-    AnswerEvent, AnswerHub, AnswerKind, Identity, Intake, Offer, QueryFuture, ServerConfig, ServerPin, Source, StreamId,
-    TxServer,
+    AnswerEvent, AnswerHub, AnswerKind, Identity, Intake, Offer, QueryFuture, ServerConfig, ServerPin, Source,
+    StreamId, TxServer,
 };
 use tana_types::code::Code;
 use tana_types::genesis::Genesis;

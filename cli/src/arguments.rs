@@ -71,8 +71,10 @@ pub struct NodeArguments {
 pub enum Command {
     /// Make a home: keys, genesis and commented configuration
     Init(InitArguments),
+    /// Run a validator in the foreground
+    Validator(ValidatorArguments),
     /// Make, show and list keys
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  tana keys new @alice\n  tana keys show @alice\n  tana keys list")]
     Keys(KeysCommand),
     /// Sign a transaction, send it, and follow it to its end
     Submit(Box<SubmitArguments>),
@@ -134,6 +136,8 @@ pub enum Command {
         #[command(flatten)]
         node: NodeArguments,
     },
+    /// Replay the log from genesis and check every hash, signature, root and total
+    VerifyLog(VerifyLogArguments),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  tana completions bash > ~/.local/share/bash-completion/completions/tana\n  \
         tana completions zsh > ~/.zfunc/_tana\n  tana completions fish > ~/.config/fish/completions/tana.fish")]
@@ -202,7 +206,7 @@ pub struct ValidatorArguments {
 #[command(after_help = "Examples:\n  \
     tana verify-log\n  \
     tana verify-log --data /srv/tana/data --genesis genesis.toml\n\n\
-    Needs nothing but the genesis and the logs; ends with 0 only if everything holds. Stop the node first.")]
+    Needs nothing but the genesis and the logs; ends with 0 only if everything holds. A running node does not mind.")]
 pub struct VerifyLogArguments {
     /// Folder of the logs [default: that of the home's node.toml]
     #[arg(long, value_name = "DIR")]

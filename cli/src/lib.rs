@@ -15,4 +15,5 @@ pub mod keys;
 pub mod node;
 pub mod node_text;
 pub mod output;
+pub mod progress;
 pub mod time;

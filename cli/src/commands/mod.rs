@@ -4,6 +4,8 @@ pub mod init;
 pub mod keys;
 pub mod query;
 pub mod submit;
+pub mod validator;
+pub mod verify_log;
 
 use clap::CommandFactory;
 
@@ -24,6 +26,7 @@ pub fn run(arguments: Tana, output: &Output) -> Result<(), CliError> {
             Ok(())
         }
         Command::Init(choices) => init::run(&choices, &home()?, output),
+        Command::Validator(choices) => validator::run(&choices, &home()?, output),
         Command::Keys(command) => keys::run(&command, &home()?, output),
         Command::Submit(choices) => submit::run(&choices, &home()?, output),
         Command::Account { name, node } => query::account(&name, &node, &home()?, output),
@@ -33,5 +36,6 @@ pub fn run(arguments: Tana, output: &Output) -> Result<(), CliError> {
         Command::Currencies { node } => query::currencies(&node, &home()?, output),
         Command::Status { node } => query::status(&node, &home()?, output),
         Command::Metrics { node } => query::metrics(&node, &home()?, output),
+        Command::VerifyLog(choices) => verify_log::run(&choices, &home()?, output),
     }
 }

@@ -1,0 +1,187 @@
+//! `tana validator`: runs a node in the foreground until it is told to stop.
+//!
+//! 1. The configuration: the home's node.toml, or --config, with what the command line says instead.
+//! 2. Start: the node recovers and opens its port; a table (or one JSON document) says what it found and chose.
+//! 3. Run: a line on the terminal, or a log line now and then.
+//! 4. Stop: the first SIGINT or SIGTERM lets what is inside finish; a second one ends the process at once, which loses nothing that was
+//!    reported final or applied.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tana_engine::config::NodeConfig;
+use tana_engine::node::{Node, StartReport};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::ValidatorArguments;
+use crate::error::CliError;
+use crate::home::Home;
+use crate::node::runtime;
+use crate::output::{Output, grouped};
+use crate::progress::{Live, start_logs};
+
+/// How often the live line is renewed and signals are looked for.
+const LOOK: Duration = Duration::from_millis(200);
+/// Looks between two log lines where no person watches: 10 s.
+const LOOKS_PER_LOG: u32 = 50;
+/// The exit code of a process that a second signal ended.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// Runs `tana validator`.
+///
+/// # Errors
+/// [`CliError::Node`] when the node does not start or stops by itself.
+pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Result<(), CliError> {
+    let config = configuration(arguments, home)?;
+    let quiet = Output::new(true);
+    let live = Live::new(if arguments.no_live { &quiet } else { output });
+    let is_live = output.is_live() && !arguments.no_live;
+    start_logs(&live, if is_live { "warn" } else { "info" });
+    let stopping = listen_for_signals()?;
+
+    let node = Node::start(&config, &|what, done, total| live.step(what, done, total));
+    let node = node.map_err(|error| {
+        live.clear();
+        CliError::Node(error.to_string())
+    })?;
+    live.clear();
+    print_start(node.report(), output);
+    let live = Live::new(if is_live { output } else { &quiet });
+    let failure = watch(&node, &stopping, &live, is_live);
+    live.say("stopping: finishing what is inside (Ctrl-C again ends at once)".to_owned());
+    let (height, _) = node.published().head();
+    match &failure {
+        Some(reason) => tracing::error!(reason, "the node stops"),
+        None => tracing::info!(height, "stopping: nothing more is taken in, what is inside is finished"),
+    }
+    let published = node.published().clone();
+    let stopped = node.stop();
+    live.clear();
+    let (height, root) = published.head();
+    stopped.map_err(|error| CliError::Node(error.to_string()))?;
+    let summary = json!({ "stopped": true, "height": height, "state_root": hex::encode(root) });
+    output.result(&summary, |output| output.line(format!("stopped cleanly at height {}", grouped(height))));
+    Ok(())
+}
+
+fn configuration(arguments: &ValidatorArguments, home: &Home) -> Result<NodeConfig, CliError> {
+    let mut config = NodeConfig::load(&arguments.config.clone().unwrap_or_else(|| home.node_config()))?;
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
+    for (given, path) in [
+        (&arguments.data, &mut config.data),
+        (&arguments.genesis, &mut config.genesis),
+        (&arguments.key, &mut config.key),
+    ] {
+        if let Some(given) = given {
+            path.clone_from(given);
+        }
+    }
+    Ok(config)
+}
+
+/// True once a signal came; a second one ends the process.
+fn listen_for_signals() -> Result<Arc<AtomicBool>, CliError> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    let told = stopping.clone();
+    let system = |source| CliError::System { action: "listen for signals", source };
+    let runtime = runtime()?;
+    // Registered before the node starts, so that a signal during a long recovery is not lost.
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt()).map_err(system)?, signal(SignalKind::terminate()).map_err(system)?)
+    };
+    let wait = move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if told.swap(true, Ordering::SeqCst) {
+                    std::process::exit(EXIT_INTERRUPTED);
+                }
+            }
+        });
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(system)?;
+    Ok(stopping)
+}
+
+/// Shows how the node does, until it is told to stop or fails.
+fn watch(node: &Node, stopping: &AtomicBool, live: &Live, is_live: bool) -> Option<String> {
+    let published = node.published();
+    let (mut applied_before, mut looked) = (published.applied.load(Ordering::Relaxed), Instant::now());
+    let (mut logged_applied, mut logged_at) = (applied_before, looked);
+    let mut rate = 0.0;
+    for look in 1u32.. {
+        if let Some(reason) = node.wait_for_failure(LOOK) {
+            return Some(reason);
+        }
+        if stopping.load(Ordering::SeqCst) {
+            return None;
+        }
+        let applied = published.applied.load(Ordering::Relaxed);
+        let height = published.committed.load(Ordering::Relaxed);
+        let pending = published.waiting.load(Ordering::Relaxed);
+        if is_live && looked.elapsed() >= Duration::from_secs(1) {
+            rate = applied.saturating_sub(applied_before) as f64 / looked.elapsed().as_secs_f64();
+            (applied_before, looked) = (applied, Instant::now());
+        }
+        live.say(format!(
+            "height {}   {} tx/s   {} pending   {} applied",
+            grouped(height),
+            grouped(rate as u64),
+            grouped(pending),
+            grouped(applied)
+        ));
+        if !is_live && look.is_multiple_of(LOOKS_PER_LOG) && applied != logged_applied {
+            let per_s = ((applied - logged_applied) as f64 / logged_at.elapsed().as_secs_f64()) as u64;
+            tracing::info!(height, per_s, pending, applied, "running");
+            (logged_applied, logged_at) = (applied, Instant::now());
+        }
+    }
+    None
+}
+
+fn print_start(report: &StartReport, output: &Output) {
+    let recovery_ms = u64::try_from(report.recovery.as_millis()).unwrap_or(u64::MAX);
+    let summary = json!({
+        "chain": report.chain, "genesis_hash": report.genesis_hash, "validator": report.validator,
+        "listen": report.listen, "verify_backend": report.verify_backend, "verify_reason": report.verify_reason,
+        "log_backend": report.log_backend, "log_reason": report.log_reason, "height": report.height,
+        "replayed_blocks": report.replayed_blocks, "from_checkpoint": report.from_checkpoint,
+        "accounts": report.accounts, "threads": report.threads, "recovery_ms": recovery_ms,
+        "pid": std::process::id(),
+    });
+    tracing::info!(
+        chain = report.chain, listen = %report.listen, validator = %report.validator, height = report.height,
+        verify = report.verify_backend, log = report.log_backend, recovery_ms, "started"
+    );
+    output.result(&summary, |output| {
+        let start = if report.from_checkpoint { "checkpoint" } else { "genesis" };
+        let mut pairs = vec![
+            ("chain", format!("{}  {}", report.chain, report.genesis_hash)),
+            ("validator", report.validator.to_string()),
+            ("transactions", format!("UDP {}", report.listen)),
+            ("signatures", format!("{}: {}", report.verify_backend, report.verify_reason)),
+            ("log writer", format!("{}: {}", report.log_backend, report.log_reason)),
+            (
+                "recovered",
+                format!(
+                    "height {} from the {start} and {} blocks, {} ms",
+                    grouped(report.height),
+                    grouped(report.replayed_blocks),
+                    grouped(recovery_ms)
+                ),
+            ),
+            ("accounts", grouped(report.accounts)),
+        ];
+        pairs.extend(report.threads.iter().map(|thread| ("thread", thread.clone())));
+        output.pairs(pairs);
+        output.note("Ctrl-C stops it cleanly.");
+    });
+}

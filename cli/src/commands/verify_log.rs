@@ -1,0 +1,78 @@
+//! `tana verify-log`: replays the logs from the genesis file and checks every hash, signature, root and total; the exit code says.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tana_engine::config::NodeConfig;
+use tana_engine::verify_log::verify_log;
+use tana_types::genesis::Genesis;
+
+use crate::arguments::VerifyLogArguments;
+use crate::error::CliError;
+use crate::home::Home;
+use crate::output::{Output, grouped};
+use crate::progress::Live;
+
+/// How often the progress line is renewed at most.
+const REDRAW: Duration = Duration::from_millis(50);
+
+/// Runs `tana verify-log`.
+///
+/// # Errors
+/// [`CliError::Log`] when anything does not hold.
+pub fn run(arguments: &VerifyLogArguments, home: &Home, output: &Output) -> Result<(), CliError> {
+    let (data, genesis) = match (&arguments.data, &arguments.genesis) {
+        (Some(data), Some(genesis)) => (data.clone(), genesis.clone()),
+        (data, genesis) => {
+            let config = NodeConfig::load(&home.node_config())?;
+            (data.clone().unwrap_or(config.data), genesis.clone().unwrap_or(config.genesis))
+        }
+    };
+    if !data.is_dir() {
+        return Err(CliError::Log(format!(
+            "there is no data folder {}: a node makes it at its first start; --data names another",
+            data.display()
+        )));
+    }
+    let genesis = Genesis::load(&genesis)?;
+    let live = Live::new(output);
+    let begun = Instant::now();
+    let drawn = Cell::new(None::<Instant>);
+    let report = verify_log(&data, &genesis, &|what, done, total| {
+        if drawn.get().is_none_or(|last| last.elapsed() >= REDRAW) {
+            drawn.set(Some(Instant::now()));
+            live.step(what, done, total);
+        }
+    });
+    live.clear();
+    let report = report.map_err(|error| CliError::Log(error.to_string()))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let summary = json!({ "valid": true, "seconds": seconds, "data": data, "report": report });
+    output.result(&summary, |output| {
+        output.pairs([
+            ("blocks", format!("{}, {} of them committed", grouped(report.blocks), grouped(report.committed_blocks))),
+            (
+                "batches",
+                format!("{}, and {} that no block lists", grouped(report.batches), grouped(report.unlisted_batches)),
+            ),
+            ("transactions", grouped(report.transactions)),
+            (
+                "ended as",
+                format!(
+                    "{} applied, {} failed, {} passed over",
+                    grouped(report.applied),
+                    grouped(report.failed),
+                    grouped(report.skipped)
+                ),
+            ),
+            ("accounts", grouped(report.accounts)),
+            ("state root", report.state_root.clone()),
+            ("time", format!("{seconds:.1} s")),
+        ]);
+        let totals = report.totals.iter().map(|(code, total)| vec![code.clone(), total.clone()]);
+        output.rows(&["currency", "total"], &[1], totals);
+        output.line("everything holds: hashes, signatures, roots and totals");
+    });
+    Ok(())
+}

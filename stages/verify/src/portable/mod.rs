@@ -6,12 +6,13 @@
 //! and the vector instructions.
 
 mod affine;
+mod field;
 #[cfg(test)]
 mod tests;
 
 use crate::merge::KeyMerge;
 use crate::{DecodedKey, Item, KeyCache, Mode, reference};
-use affine::Coordinates;
+use affine::{Coordinates, DECODE_WIDTH};
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
@@ -29,6 +30,8 @@ pub(crate) struct Portable {
     responses: Vec<Scalar>,
     /// R of every item (neutral where it does not decode), then the distinct keys, then B for the equation.
     points: Vec<EdwardsPoint>,
+    /// Slot and item of the distinct keys that the cache did not have.
+    missing: Vec<(u32, u32)>,
     key_valid: Vec<bool>,
     scalars: Vec<Scalar>,
 }
@@ -41,6 +44,7 @@ impl Portable {
             challenges: Vec::new(),
             responses: Vec::new(),
             points: Vec::new(),
+            missing: Vec::new(),
             key_valid: Vec::new(),
             scalars: Vec::new(),
         }
@@ -76,34 +80,48 @@ impl Portable {
         self.challenges.clear();
         self.responses.clear();
         self.points.clear();
-        for (item, verdict) in items.iter().zip(verdicts) {
-            let (commitment, response) = reference::halves(item.signature);
-            let signature = reference::read_response(response).zip(reference::decode(&commitment));
-            *verdict = signature.is_some();
-            let (response, commitment) = signature.unwrap_or((Scalar::ZERO, EdwardsPoint::identity()));
-            self.challenges.push(if *verdict { reference::challenge(prefix, item) } else { Scalar::ZERO });
-            self.responses.push(response);
-            self.points.push(commitment);
+        for (group, verdicts) in items.chunks(DECODE_WIDTH).zip(verdicts.chunks_mut(DECODE_WIDTH)) {
+            let halves: [([u8; 32], [u8; 32]); DECODE_WIDTH] =
+                core::array::from_fn(|i| reference::halves(group[i.min(group.len() - 1)].signature));
+            let commitments = self.coordinates.decode(halves.each_ref().map(|(commitment, _)| commitment));
+            for (i, (item, verdict)) in group.iter().zip(verdicts).enumerate() {
+                let signature = reference::read_response(halves[i].1).zip(commitments[i]);
+                *verdict = signature.is_some();
+                let (response, commitment) = signature.unwrap_or((Scalar::ZERO, EdwardsPoint::identity()));
+                self.challenges.push(if *verdict { reference::challenge(prefix, item) } else { Scalar::ZERO });
+                self.responses.push(response);
+                self.points.push(commitment);
+            }
         }
     }
 
     /// The distinct keys of the items still in the batch; an item whose key does not decode is invalid.
     fn decode_keys(&mut self, items: &[Item<'_>], cache: &impl KeyCache, verdicts: &mut [bool]) {
         self.merge.run(items, verdicts);
+        let first_key = self.points.len();
         self.key_valid.clear();
-        for index in self.merge.distinct() {
+        self.missing.clear();
+        for (slot, index) in self.merge.distinct().iter().enumerate() {
             let item = &items[*index as usize];
             let known =
                 cache.get(item.hint, item.key).and_then(|decoded| self.coordinates.point_of(item.key, &decoded.x));
-            let point = known.or_else(|| {
-                let point = reference::decode(item.key)?;
+            if known.is_none() {
+                self.missing.push((slot as u32, *index));
+            }
+            self.key_valid.push(known.is_some());
+            self.points.push(known.unwrap_or_else(EdwardsPoint::identity));
+        }
+        for group in self.missing.chunks(DECODE_WIDTH) {
+            let of = |i: usize| &items[group[i].1 as usize];
+            let points = self.coordinates.decode(core::array::from_fn(|i| of(i.min(group.len() - 1)).key));
+            for (i, (slot, _)) in group.iter().enumerate() {
+                let Some(point) = points[i] else { continue };
+                self.key_valid[*slot as usize] = true;
+                self.points[first_key + *slot as usize] = point;
                 if let Some(x) = self.coordinates.x_of(&point) {
-                    cache.put(item.hint, item.key, &DecodedKey { x });
+                    cache.put(of(i).hint, of(i).key, &DecodedKey { x });
                 }
-                Some(point)
-            });
-            self.key_valid.push(point.is_some());
-            self.points.push(point.unwrap_or_else(EdwardsPoint::identity));
+            }
         }
         for (verdict, slot) in verdicts.iter_mut().zip(self.merge.slots()) {
             *verdict = *verdict && self.key_valid[*slot as usize];

@@ -24,7 +24,7 @@ const LONG: usize = CHUNK_BYTES / BLOCK_BYTES + 1;
 /// # Panics
 /// If `inputs` and `out` differ in length.
 pub fn hash_each(inputs: &[&[u8]], out: &mut [Hash]) {
-    each(&Mode::PLAIN, inputs, out, crate::hash);
+    each(Lanes::detect(), &Mode::PLAIN, inputs, out, crate::hash);
 }
 
 /// The hash of each message under `key`, in place: `out[i]` is the hash of `inputs[i]`. Lengths may differ.
@@ -32,7 +32,7 @@ pub fn hash_each(inputs: &[&[u8]], out: &mut [Hash]) {
 /// # Panics
 /// If `inputs` and `out` differ in length.
 pub fn keyed_each(key: &HashKey, inputs: &[&[u8]], out: &mut [Hash]) {
-    each(&Mode::keyed(key.as_bytes()), inputs, out, |bytes| crate::keyed(key, bytes));
+    each(Lanes::detect(), &Mode::keyed(key.as_bytes()), inputs, out, |bytes| crate::keyed(key, bytes));
 }
 
 /// The hash under `key` of each message of `N` bytes (1..=1024): `out[i]` is the hash of `inputs[i]`.
@@ -41,47 +41,61 @@ pub fn keyed_each(key: &HashKey, inputs: &[&[u8]], out: &mut [Hash]) {
 /// If `inputs` and `out` differ in length.
 pub fn keyed_each_fixed<const N: usize>(key: &HashKey, inputs: &[[u8; N]], out: &mut [Hash]) {
     assert_eq!(inputs.len(), out.len(), "one hash for each message");
-    fixed(key, inputs.len(), |index| &inputs[index], out);
+    fixed(Lanes::detect(), key, inputs.len(), |index| &inputs[index], |_| {}, out);
 }
 
 /// The hash under `key` of messages of `N` bytes (1..=1024) that lie anywhere: `out[i]` is the hash of `message(i)`.
 ///
-/// Made for trees whose nodes are spread over large tables: `message` is called for sixteen messages and then these are hashed,
-/// so that it can also [`prefetch`](crate::prefetch) what is needed later, at no cost while the hashing runs.
-pub fn keyed_each_from<'a, const N: usize>(key: &HashKey, message: impl Fn(usize) -> &'a [u8; N], out: &mut [Hash]) {
-    fixed(key, out.len(), message, out);
+/// Made for trees whose nodes are spread over large tables: `touch` is called at least once for each place, here and there between
+/// the steps of hashing it, so that it can [`prefetch`](crate::prefetch) what is needed next at hardly any cost. A core has only
+/// some sixteen requests for memory under way; spread like this, they do not queue up in front of the arithmetic.
+pub fn keyed_each_from<'a, const N: usize>(
+    key: &HashKey,
+    message: impl Fn(usize) -> &'a [u8; N],
+    touch: impl Fn(usize),
+    out: &mut [Hash],
+) {
+    fixed(Lanes::detect(), key, out.len(), message, touch, out);
 }
 
-/// Hashes `count` messages of one length, which `message` gives by position.
+/// Hashes `count` messages of one length, which `message` gives by position; without lanes one at a time.
 #[inline]
-fn fixed<'a, const N: usize>(key: &HashKey, count: usize, message: impl Fn(usize) -> &'a [u8; N], out: &mut [Hash]) {
+pub(crate) fn fixed<'a, const N: usize>(
+    lanes: Option<Lanes>,
+    key: &HashKey,
+    count: usize,
+    message: impl Fn(usize) -> &'a [u8; N],
+    touch: impl Fn(usize),
+    out: &mut [Hash],
+) {
     let mut done = 0;
-    if let Some(lanes) = Lanes::detect() {
+    if let Some(lanes) = lanes {
         let mode = Mode::keyed(key.as_bytes());
         let (groups, _) = out.as_chunks_mut::<LANES>();
         for group in groups {
             let inputs: [&[u8; N]; LANES] = std::array::from_fn(|lane| message(done + lane));
-            lanes.hash_fixed(&mode, &inputs, group);
+            lanes.hash_fixed(&mode, &inputs, |lane| touch(done + lane), group);
             done += LANES;
         }
         if count - done > 1 {
             // The last group is not full: its free lanes hash the last message again, and those copies are dropped.
             let inputs: [&[u8; N]; LANES] = std::array::from_fn(|lane| message((done + lane).min(count - 1)));
             let mut group = [[0; 32]; LANES];
-            lanes.hash_fixed(&mode, &inputs, &mut group);
+            lanes.hash_fixed(&mode, &inputs, |lane| touch((done + lane).min(count - 1)), &mut group);
             out[done..].copy_from_slice(&group[..count - done]);
             done = count;
         }
     }
     for (index, hash) in out.iter_mut().enumerate().skip(done) {
+        touch(index);
         *hash = crate::keyed(key, message(index));
     }
 }
 
-/// Hashes messages of any lengths; `one` is the same function for a single message.
-fn each(mode: &Mode, inputs: &[&[u8]], out: &mut [Hash], one: impl Fn(&[u8]) -> Hash) {
+/// Hashes messages of any lengths; `one` is the same function for a single message. Without lanes one at a time.
+pub(crate) fn each(lanes: Option<Lanes>, mode: &Mode, inputs: &[&[u8]], out: &mut [Hash], one: impl Fn(&[u8]) -> Hash) {
     assert_eq!(inputs.len(), out.len(), "one hash for each message");
-    let Some(lanes) = Lanes::detect() else {
+    let Some(lanes) = lanes else {
         for (input, hash) in inputs.iter().zip(out) {
             *hash = one(input);
         }

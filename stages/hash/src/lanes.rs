@@ -92,6 +92,7 @@ impl Lanes {
         self,
         _mode: &Mode,
         _inputs: &[&[u8; N]; LANES],
+        _touch: impl Fn(usize),
         _out: &mut [Hash; LANES],
     ) {
     }
@@ -115,12 +116,19 @@ impl Lanes {
         unsafe { hash_mixed(mode, inputs, out) }
     }
 
-    /// Hashes sixteen messages of `N` bytes each; lengths, masks and flags are then constants.
+    /// Hashes sixteen messages of `N` bytes each; lengths, masks and flags are then constants. `touch` is called once for each lane,
+    /// spread over the steps.
     #[inline]
-    pub(crate) fn hash_fixed<const N: usize>(self, mode: &Mode, inputs: &[&[u8; N]; LANES], out: &mut [Hash; LANES]) {
+    pub(crate) fn hash_fixed<const N: usize>(
+        self,
+        mode: &Mode,
+        inputs: &[&[u8; N]; LANES],
+        touch: impl Fn(usize),
+        out: &mut [Hash; LANES],
+    ) {
         const { assert!(N > 0 && N <= CHUNK_BYTES) };
         // SAFETY: a `Lanes` exists only if `detect` found avx512f, avx512bw and bmi2 on this CPU.
-        unsafe { hash_fixed(mode, inputs, out) }
+        unsafe { hash_fixed(mode, inputs, touch, out) }
     }
 }
 
@@ -172,7 +180,7 @@ fn hash_mixed(mode: &Mode, inputs: &[&[u8]; LANES], out: &mut [Hash; LANES]) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-fn hash_fixed<const N: usize>(mode: &Mode, inputs: &[&[u8; N]; LANES], out: &mut [Hash; LANES]) {
+fn hash_fixed<const N: usize>(mode: &Mode, inputs: &[&[u8; N]; LANES], touch: impl Fn(usize), out: &mut [Hash; LANES]) {
     let last_block = (N - 1) / BLOCK_BYTES;
     let mut chaining = mode.words.map(|word| _mm512_set1_epi32(word as i32));
     for block in 0..=last_block {
@@ -183,6 +191,9 @@ fn hash_fixed<const N: usize>(mode: &Mode, inputs: &[&[u8; N]; LANES], out: &mut
         let mut rows = [_mm512_setzero_si512(); LANES];
         for lane in 0..LANES {
             rows[lane] = load_block(&inputs[lane][start..]);
+        }
+        for lane in LANES * block / (last_block + 1)..LANES * (block + 1) / (last_block + 1) {
+            touch(lane);
         }
         let length = (N - start).min(BLOCK_BYTES) as i32;
         chaining = compress(&chaining, &transpose(&rows), _mm512_set1_epi32(length), _mm512_set1_epi32(flags as i32));

@@ -58,7 +58,10 @@ fn check_fixed<const N: usize>() {
         keyed_each_fixed(&test_key(), &table, &mut out);
         assert_eq!(out, expected, "{count} messages of {N} bytes");
         let indexes: Vec<u32> = (0..count).map(|index| (index * 7 % count) as u32).collect();
-        keyed_each_from(&test_key(), |place| &table[indexes[place] as usize], &mut out);
+        let touched: Vec<std::cell::Cell<bool>> = vec![std::cell::Cell::new(false); count];
+        let message = |place: usize| &table[indexes[place] as usize];
+        keyed_each_from(&test_key(), message, |place| touched[place].set(true), &mut out);
+        assert!(touched.iter().all(std::cell::Cell::get));
         let picked: Vec<Hash> = indexes.iter().map(|&index| expected[index as usize]).collect();
         assert_eq!(out, picked, "{count} picked messages of {N} bytes");
     }
@@ -87,6 +90,21 @@ fn single_messages_match_the_reference() {
         assert_eq!(keyed(&test_key(), &message), *blake3::keyed_hash(test_key().as_bytes(), &message).as_bytes());
     }
     assert_eq!(*test_key().as_bytes(), *blake3::hash(b"tana-hash test key").as_bytes());
+}
+
+/// What a machine without the vector instructions computes.
+#[test]
+fn the_portable_path_matches_the_reference() {
+    let messages: Vec<Vec<u8>> = (0..70).map(|index| bytes(index, 31 * index as usize)).collect();
+    let inputs: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    let mut out = vec![[0; 32]; inputs.len()];
+    each::each(None, &lanes::Mode::PLAIN, &inputs, &mut out, hash);
+    let expected: Vec<Hash> = inputs.iter().map(|input| *blake3::hash(input).as_bytes()).collect();
+    assert_eq!(out, expected);
+    let table: Vec<[u8; 96]> = (0..70).map(|index| bytes(index, 96).try_into().unwrap()).collect();
+    each::fixed(None, &test_key(), 70, |place| &table[place], |_| {}, &mut out);
+    let expected: Vec<Hash> = table.iter().map(|message| keyed(&test_key(), message)).collect();
+    assert_eq!(out, expected);
 }
 
 /// The hash of the empty message, from the BLAKE3 test vectors: holds the whole crate to the published function.

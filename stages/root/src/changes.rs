@@ -60,14 +60,10 @@ pub enum ChangesError {
 
 impl LeafChanges<'_> {
     /// Leaf hashes of the changes that begin at `start`, as many as `out` takes. `touch` is called with the position of each
-    /// shortly before it is hashed.
+    /// while it is hashed.
     pub(crate) fn hash(&self, start: usize, touch: impl Fn(usize), out: &mut [Hash]) {
         let records = &self.records[start..start + out.len()];
-        let message = |place: usize| {
-            touch(start + place);
-            &records[place]
-        };
-        keyed_each_from(&LEAF_KEY, message, out);
+        keyed_each_from(&LEAF_KEY, |place| &records[place], |place| touch(start + place), out);
         let place = |position: usize| self.overflows.partition_point(|(at, _)| (*at as usize) < position);
         let overflows = &self.overflows[place(start)..place(start + out.len())];
         hash_long_leaves(self.records, overflows, start, out);

@@ -22,6 +22,7 @@
 mod changes;
 mod codec;
 mod group;
+mod huge_pages;
 mod leaf;
 mod proof;
 mod rise;

@@ -36,7 +36,7 @@ pub(crate) struct Scratch {
 
 /// Writes the leaves `nodes` (rising) and everything above them but the root. `levels` are all that lie below the root;
 /// `hash_leaves(start, touch, out)` gives the hashes of `nodes[start..]`, as many as `out` takes, and calls `touch` with each
-/// position shortly before.
+/// position meanwhile.
 pub(crate) fn rise_alone(
     levels: &mut [Vec<Group>],
     nodes: &[u32],
@@ -74,12 +74,10 @@ fn hash_pending(levels: &mut [Vec<Group>], level: usize, pending: &mut [Vec<u32>
     let (source, target) = (&below[level - 1], &mut above[0]);
     let (pending_below, pending_above) = pending.split_at_mut(level);
     let nodes = &mut pending_below[level - 1];
-    let message = |place: usize| {
-        prefetch(&target[nodes[place] as usize / ARITY].0);
-        &source[nodes[place] as usize].0
-    };
+    let message = |place: usize| &source[nodes[place] as usize].0;
+    let touch = |place: usize| prefetch(&target[nodes[place] as usize / ARITY].0);
     let mut hashes = [[0; HASH_BYTES]; TILE];
-    keyed_each_from(&NODE_KEY, message, &mut hashes[..count]);
+    keyed_each_from(&NODE_KEY, message, touch, &mut hashes[..count]);
     store(target, &nodes[..count], &hashes[..count], &mut pending_above[0]);
     nodes.drain(..count);
 }
@@ -102,13 +100,13 @@ pub(crate) fn rise_together(
         let (pending_below, pending_above) = pending.split_at_mut(level);
         let nodes = &mut pending_below[level - 1];
         spread(nodes.len(), hashes, threads, |start, out| {
-            let message = |place: usize| {
+            let message = |place: usize| &source[nodes[start + place] as usize].0;
+            let touch = |place: usize| {
                 if let Some(&ahead) = nodes.get(start + place + 2 * LANES) {
                     prefetch(&source[ahead as usize].0);
                 }
-                &source[nodes[start + place] as usize].0
             };
-            keyed_each_from(&NODE_KEY, message, out);
+            keyed_each_from(&NODE_KEY, message, touch, out);
         });
         store(target, nodes, hashes, &mut pending_above[0]);
         nodes.clear();

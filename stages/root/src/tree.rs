@@ -10,6 +10,7 @@
 use tana_hash::{HASH_BYTES, Hash, keyed};
 
 use crate::group::{ARITY, Group};
+use crate::huge_pages;
 use crate::leaf::NODE_KEY;
 use crate::rise::{MESSAGES_PER_TASK, Scratch, rise_alone, rise_together};
 use crate::{ACCOUNTS_MAX, ChangesError, LeafChanges, Siblings, height};
@@ -46,6 +47,7 @@ impl AccountTree {
     ) -> Result<Self, ChangesError> {
         let mut tree = Self::new();
         let mut leaves = leaves.into_iter();
+        let expected = (leaves.size_hint().0 as u64).min(ACCOUNTS_MAX);
         loop {
             let part: Vec<Hash> = leaves.by_ref().take(REBUILD_LEAVES).collect();
             if part.is_empty() {
@@ -56,7 +58,7 @@ impl AccountTree {
             if count > ACCOUNTS_MAX {
                 return Err(ChangesError::Gap { index: u32::MAX, count: first });
             }
-            tree.grow(count);
+            tree.grow(count, expected);
             // Not above ACCOUNTS_MAX, so they fit.
             let nodes: Vec<u32> = (first as u32..count as u32).collect();
             tree.rise(&nodes, threads, |start, _, out| out.copy_from_slice(&part[start..start + out.len()]));
@@ -89,7 +91,7 @@ impl AccountTree {
     ) -> Result<Hash, ChangesError> {
         let count = changes.check(self.count)?;
         if !changes.indexes.is_empty() {
-            self.grow(count);
+            self.grow(count, count);
             self.rise(changes.indexes, threads, |start, touch, out| changes.hash(start, touch, out));
         }
         Ok(self.root)
@@ -115,14 +117,15 @@ impl AccountTree {
         Some(path.collect())
     }
 
-    /// Makes room for `count` accounts (never fewer than now); new places hold "missing".
-    fn grow(&mut self, count: u64) {
+    /// Makes room for `count` accounts (never fewer than now); new places hold "missing". Memory is taken for as many as are
+    /// `expected`, or else for an eighth more than needed: the usual doubling is too much for the largest thing in memory.
+    fn grow(&mut self, count: u64, expected: u64) {
         if count == self.count {
             return;
         }
         let levels = height(count).max(1);
         for level in 0..levels {
-            let groups = count.div_ceil(1 << (2 * level)).div_ceil(ARITY as u64) as usize;
+            let groups = groups_at(level, count);
             if level == self.levels.len() {
                 let mut groups = Vec::new();
                 if let Some(below) = self.levels.last() {
@@ -136,8 +139,10 @@ impl AccountTree {
             }
             let stored = &mut self.levels[level];
             if groups > stored.capacity() {
-                // An eighth of room instead of the usual doubling: the tree is the largest thing in memory.
-                stored.reserve_exact(groups - stored.len() + groups / 8);
+                let room = groups_at(level, expected).max(groups + groups / 8);
+                // If there is no memory for what was expected, `resize` still asks for what is needed.
+                let _ = stored.try_reserve_exact(room - stored.len());
+                huge_pages::advise(stored);
             }
             stored.resize(groups, Group::MISSING);
         }
@@ -161,4 +166,9 @@ impl AccountTree {
             None => [0; HASH_BYTES],
         };
     }
+}
+
+/// Groups of the level of height `level` in a tree of `count` accounts.
+fn groups_at(level: usize, count: u64) -> usize {
+    count.div_ceil(1 << (2 * level)).div_ceil(ARITY as u64) as usize
 }

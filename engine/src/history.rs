@@ -69,7 +69,7 @@ impl History {
         hex::decode_to_slice(id, &mut wanted).map_err(|_| "an identifier has 64 hexadecimal digits".to_owned())?;
         let reader = LogReader::open(&self.logs, LOG_NAMES[BLOCK_LOG]).map_err(text)?;
         let first = reader.first_position().map_err(text)?.segment;
-        let last = self.last_segment()?;
+        let last = Position::from_u64(self.blocks.last_position()).segment;
         for segment in (first..=last).rev() {
             let found = match Table::open(&table_path(&self.tables, TableKind::Transactions, segment)) {
                 Ok(table) => self.find_in_table(&table, &wanted)?,
@@ -80,15 +80,6 @@ impl History {
             }
         }
         Err(format!("no committed block holds the transaction {id}"))
-    }
-
-    fn last_segment(&self) -> Result<u32, String> {
-        let (_, position) = self.blocks.at_or_below(u64::MAX).unwrap_or_default();
-        let mut segment = Position::from_u64(position).segment;
-        while self.logs.join(LOG_NAMES[BLOCK_LOG]).join(format!("{:08}.seg", segment + 1)).exists() {
-            segment += 1;
-        }
-        Ok(segment)
     }
 
     /// Hands committed records to `visit` from the nearest known place at or below `height` on, until it says stop.
@@ -132,7 +123,7 @@ impl History {
     fn find_by_reading(&self, segment: u32, wanted: &Hash) -> Result<Option<query::Transaction>, String> {
         let committed = self.published.committed.load(Ordering::Acquire);
         let reader = LogReader::open(&self.logs, LOG_NAMES[BLOCK_LOG]).map_err(text)?;
-        let mut records = reader.iter_from(Position { segment, offset: 0 }).map_err(text)?;
+        let mut records = reader.iter_from(Position::segment_start(segment)).map_err(text)?;
         let mut best = None;
         while let Some(record) = records.next_record().map_err(text)? {
             if record.position.segment != segment {

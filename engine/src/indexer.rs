@@ -115,7 +115,7 @@ fn run(parts: &IndexerParts, stop: &AtomicBool) {
 
 /// The oldest sealed segment of the block log without tables.
 fn next_segment(parts: &IndexerParts) -> Option<u32> {
-    let open = Position::from_u64(parts.blocks.at_or_below(u64::MAX)?.1).segment;
+    let open = Position::from_u64(parts.blocks.last_position()).segment;
     let first = LogReader::open(&parts.logs, LOG_NAMES[BLOCK_LOG]).ok()?.first_position().ok()?.segment;
     (first..open).find(|&segment| !table_path(&parts.tables, TableKind::Accounts, segment).exists())
 }
@@ -123,7 +123,7 @@ fn next_segment(parts: &IndexerParts) -> Option<u32> {
 fn index_segment(parts: &IndexerParts, segment: u32, stop: &AtomicBool) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let reader = LogReader::open(&parts.logs, LOG_NAMES[BLOCK_LOG]).map_err(|error| text(&error))?;
-    let mut records = reader.iter_from(Position { segment, offset: 0 }).map_err(|error| text(&error))?;
+    let mut records = reader.iter_from(Position::segment_start(segment)).map_err(|error| text(&error))?;
     let (mut by_id, mut by_account) = (TableBuilder::new(), TableBuilder::new());
     while let Some(record) = records.next_record().map_err(|error| text(&error))? {
         if record.position.segment != segment {

@@ -17,6 +17,11 @@ impl Position {
         u64::from(self.segment) << 32 | u64::from(self.offset)
     }
 
+    /// Where the first record of a segment stands: behind its header block.
+    pub fn segment_start(segment: u32) -> Self {
+        Self { segment, offset: super::format::BLOCK_BYTES as u32 }
+    }
+
     /// The inverse of [`Position::to_u64`]; every number is some position.
     pub fn from_u64(value: u64) -> Self {
         Self { segment: (value >> 32) as u32, offset: value as u32 }

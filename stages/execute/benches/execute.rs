@@ -173,7 +173,9 @@ fn execute(criterion: &mut Criterion) {
             || (),
             |()| {
                 let head = load.state.begin_checkpoint();
-                while !load.state.checkpoint_step(1_000, &mut |page, bytes| drop(black_box((page, bytes.len())))) {}
+                while !load.state.checkpoint_step(1_000, &mut |page, bytes| {
+                    black_box((page, bytes.len()));
+                }) {}
                 head
             },
             BatchSize::PerIteration,

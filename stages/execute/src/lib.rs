@@ -43,3 +43,6 @@ pub use receipts::{
 pub use restore::RestoreError;
 pub use state::State;
 pub use validators::{VALIDATOR_CHANGES_MAX, VALIDATOR_SET_CONTEXT, Validator, ValidatorChange, encode_set, hash_set};
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,12 @@ pub struct Verifier {
     random: ChaCha20Rng,
 }
 
+// Verifiers are made in one place and moved to their threads.
+const _: () = {
+    const fn moves_to_another_thread<T: Send>() {}
+    moves_to_another_thread::<Verifier>()
+};
+
 enum Engine {
     #[cfg(target_arch = "x86_64")]
     Ifma(Box<crate::ifma::Engine>),

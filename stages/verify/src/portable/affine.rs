@@ -1,8 +1,7 @@
-//! From coordinates to dalek's point and back, and the decoding of several points at a time.
+//! From coordinates to dalek's point and back, and the decoding of two points at a time.
 //!
 //! curve25519-dalek decodes a point from 32 bytes only, one at a time, which costs half of what a whole signature costs in
-//! a batch. With x from the cache, five products do; without, four square roots side by side cost less than four times
-//! one. dalek has no constructor for that, so this file writes its representation, four field elements (x : y : z : t),
+//! a batch. With x from the cache, five products do; without, two square roots side by side cost less than twice one. dalek has no constructor for that, so this file writes its representation, four field elements (x : y : z : t),
 //! itself.
 //!
 //! The representation is dalek's own business and the compiler's. So [`Coordinates::new`] tries it out on known points, and
@@ -17,8 +16,8 @@ use curve25519_dalek::edwards::EdwardsPoint;
 /// x, y, z, t.
 type Representation = [Element; 4];
 
-/// How many points are decoded side by side.
-pub(super) const DECODE_WIDTH: usize = 4;
+/// How many points are decoded side by side; more than two gained nothing (registers run out).
+pub(super) const DECODE_WIDTH: usize = 2;
 
 /// Access to the coordinates of dalek's points, where it works.
 pub(super) struct Coordinates {

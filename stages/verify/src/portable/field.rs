@@ -2,7 +2,7 @@
 //!
 //! An element is five limbs of 51 bits, as in dalek's own 64-bit arithmetic. It is needed for what dalek does not offer:
 //! to make a point from both its coordinates, and to take square roots of several numbers side by side ([`power_p58`]).
-//! A root is a chain of 254 squarings, each waiting for the one before; four chains in step keep the multiplier busy.
+//! A root is a chain of 254 squarings, each waiting for the one before; two chains in step keep the multiplier busier.
 //!
 //! Bounds: limbs of inputs are below 2^52 unless a function says otherwise, limbs of results below 2^51 + 2^15.
 //! Arithmetic that cannot overflow under these bounds is spelled `wrapping_`, to keep the checks out of the inner loop.

@@ -53,7 +53,7 @@ fn wrong_coordinates_are_refused() {
     assert!(coordinates.point_of(key.as_bytes(), &minus).is_none());
 }
 
-/// The decoding of four points at a time gives dalek's points, for encodings of all sorts.
+/// The decoding of several points at a time gives dalek's points, for encodings of all sorts.
 #[test]
 fn decoding_matches_dalek() {
     let coordinates = Coordinates::new();

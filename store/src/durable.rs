@@ -4,8 +4,9 @@
 //! a crash. It must never say more than is durable, and a reader must never see half of one statement and half of another:
 //!
 //! 1. Two slots of [`SLOT_BYTES`], each with a sequence number and a checksum. Statement number n goes to slot n mod 2.
-//! 2. A reader takes the valid slot with the larger number. While one slot is being overwritten, the other one is whole and
-//!    one statement old.
+//! 2. A reader takes the slot with the larger number, once it has seen both whole and their numbers consecutive: then no
+//!    statement was skipped, and what it reads never goes back. While one slot is being overwritten it looks again; the other
+//!    slot is whole all the time, and one statement old.
 //! 3. At the start the writer goes on from the larger number, so that a reader that stays open never sees it go back.
 //!
 //! A machine that lost power may leave anything in the file; the node writes a new statement before it serves, and until
@@ -30,8 +31,8 @@ const POSITIONS_AT: usize = 32;
 const CHECKSUM_AT: usize = SLOT_BYTES - 4;
 const MAGIC: u32 = u32::from_le_bytes(*b"TDUR");
 const VERSION: u32 = 1;
-/// How often a reader looks again when both slots were being written while it read them.
-const LOOKS_MAX: usize = 8;
+/// How often a reader looks when slots were being written meanwhile; it then takes a whole slot that may be one statement old.
+const LOOKS_MAX: usize = 1_000;
 
 const _: () = assert!(POSITIONS_AT + 8 * LOGS_MAX <= CHECKSUM_AT);
 
@@ -67,7 +68,14 @@ impl DurableWriter {
         if file.metadata().map_err(failed)?.len() < bytes {
             file.write_all_at(&[0u8; 2 * SLOT_BYTES], 0).map_err(failed)?;
         }
-        let sequence = read_slots(&file).map_err(failed)?.map_or(0, |(sequence, _)| sequence);
+        let sequence = match read_slots(&file).map_err(failed)? {
+            Slots::Newest { sequence, .. } => sequence,
+            Slots::Blank => 0,
+            Slots::Invalid => {
+                file.write_all_at(&[0u8; 2 * SLOT_BYTES], 0).map_err(failed)?;
+                0
+            }
+        };
         Ok(Self { file, path, sequence })
     }
 
@@ -120,16 +128,22 @@ impl DurableReader {
     /// # Errors
     /// [`StoreError::Io`]; [`StoreError::Damaged`] when the file holds something, but no statement.
     pub fn read(&self) -> Result<Option<DurableState>, StoreError> {
-        let failed = |source| StoreError::io("read", &self.path, source, 0);
+        let mut best = None;
         for _ in 0..LOOKS_MAX {
-            if let Some((_, state)) = read_slots(&self.file).map_err(failed)? {
-                return Ok(Some(state));
+            match read_slots(&self.file).map_err(|source| StoreError::io("read", &self.path, source, 0))? {
+                Slots::Blank => return Ok(None),
+                Slots::Newest { state, exact: true, .. } => return Ok(Some(state)),
+                Slots::Newest { sequence, state, exact: false } => {
+                    if best.as_ref().is_none_or(|(newest, _)| *newest < sequence) {
+                        best = Some((sequence, state));
+                    }
+                }
+                Slots::Invalid => {}
             }
+            std::thread::yield_now();
         }
-        let mut bytes = [0u8; 2 * SLOT_BYTES];
-        let length = self.file.read_at(&mut bytes, 0).map_err(failed)?;
-        if bytes[..length].iter().all(|byte| *byte == 0) {
-            return Ok(None);
+        if let Some((_, state)) = best {
+            return Ok(Some(state));
         }
         let what = "neither slot holds a valid statement".to_string();
         let remedy = "start the node: it writes a new statement";
@@ -175,21 +189,34 @@ fn decode(slot: &[u8]) -> Option<(u64, DurableState)> {
     Some((u64_at(slot, 8), DurableState { height: u64_at(slot, 16), positions }))
 }
 
-/// The valid statement with the larger number.
-fn read_slots(file: &File) -> io::Result<Option<(u64, DurableState)>> {
-    let mut newest: Option<(u64, DurableState)> = None;
-    for index in 0..2 {
-        let mut slot = [0u8; SLOT_BYTES];
-        match file.read_exact_at(&mut slot, index * SLOT_BYTES as u64) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
-            Err(error) => return Err(error),
-        }
-        if let Some(found) = decode(&slot)
-            && newest.as_ref().is_none_or(|(sequence, _)| found.0 > *sequence)
-        {
-            newest = Some(found);
-        }
+/// What both slots say.
+enum Slots {
+    /// Nothing was ever written.
+    Blank,
+    /// The valid statement with the larger number; exact when it cannot have been replaced before the reading began.
+    Newest { sequence: u64, state: DurableState, exact: bool },
+    /// Bytes, but no statement.
+    Invalid,
+}
+
+/// Reads both slots.
+fn read_slots(file: &File) -> io::Result<Slots> {
+    let mut bytes = [0u8; 2 * SLOT_BYTES];
+    let length = crate::log::read_full(file, &mut bytes, 0)?;
+    if bytes[..length].iter().all(|byte| *byte == 0) {
+        return Ok(Slots::Blank);
     }
-    Ok(newest)
+    let (first, second) = bytes.split_at(SLOT_BYTES);
+    Ok(match (decode(first), decode(second)) {
+        (None, None) => Slots::Invalid,
+        (Some((sequence, state)), None) | (None, Some((sequence, state))) => {
+            // The very first statement stands beside a slot that was never written.
+            Slots::Newest { sequence, state, exact: sequence == 1 && first.iter().all(|byte| *byte == 0) }
+        }
+        (Some(first), Some(second)) => {
+            let exact = first.0.abs_diff(second.0) == 1;
+            let (sequence, state) = if first.0 > second.0 { first } else { second };
+            Slots::Newest { sequence, state, exact }
+        }
+    })
 }

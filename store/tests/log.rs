@@ -179,7 +179,7 @@ fn no_room_for_the_next_segment_stops_the_store() {
 
 #[test]
 fn what_breaks_the_rules_stops_the_store_with_the_reason() {
-    for bad in [write(2, 1, 1), Write { log: 0, kind: 0, payload: vec![] }, write(0, 1, 40_961 + 1)] {
+    for bad in [write(2, 1, 1), Write { log: 0, kind: 0, payload: vec![] }, write(0, 1, 40_962)] {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(folder.path(), &["batches", "order"]);
         config.record_bytes_max = 40_961;
@@ -195,7 +195,7 @@ fn what_breaks_the_rules_stops_the_store_with_the_reason() {
         |config| config.logs.push("batches".into()),
         |config| config.logs.push("../up".into()),
         |config| config.segment_bytes += 1,
-        |config| config.segment_bytes = u64::MAX & !4095,
+        |config| config.segment_bytes = 1 << 40,
         |config| config.record_bytes_max = 64 << 10,
         |config| config.group_bytes_max = 1,
     ];

@@ -307,3 +307,57 @@ fn pruned_segments_stay_gone_and_the_numbering_goes_on() {
     std::fs::remove_file(segment_path(folder.path(), found[0].first.segment)).unwrap();
     assert!(refusal(&config).contains("missing"));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the bytes: opening and reading end, without a panic, and what opening accepts can be appended to and read.
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        patches in prop::collection::vec(
+            (1u32..4, any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..60), any::<bool>()), 1..6
+        ),
+        copy in any::<(bool, prop::sample::Index, prop::sample::Index)>()
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path(), &[LOG]);
+        config.segment_bytes = 32 << 10;
+        config.record_bytes_max = 20_000;
+        let (durable, _, result) = append_groups(&config, &groups_of(&vec![vec![900, 0, 4_000]; 10]));
+        result.unwrap();
+        for (segment, place, bytes, header) in &patches {
+            let offset = if *header {
+                // Where it hurts: in the header of a record.
+                let here: Vec<_> = durable.iter().filter(|done| done.position.segment == *segment).collect();
+                if here.is_empty() { continue }
+                u64::from(here[place.index(here.len())].position.offset) + place.index(40) as u64
+            } else {
+                place.index(config.segment_bytes as usize - 64) as u64
+            };
+            patch(folder.path(), *segment, offset, |old| old.copy_from_slice(bytes), bytes.len());
+        }
+        if copy.0 {
+            // A whole block of records in another place.
+            let (from, to) = (copy.1.index(8) as u64 * BLOCK_BYTES as u64, copy.2.index(8) as u64 * BLOCK_BYTES as u64);
+            let bytes = std::fs::read(segment_path(folder.path(), 1)).unwrap();
+            let block = bytes[from as usize..from as usize + BLOCK_BYTES].to_vec();
+            patch(folder.path(), 2, to, |old| old.copy_from_slice(&block), BLOCK_BYTES);
+        }
+        let _ = read_all(folder.path(), LOG, None);
+        let mut reader = tana_store::LogReader::open(folder.path(), LOG).unwrap();
+        for done in &durable {
+            if let Ok(record) = reader.read_at(done.position) {
+                prop_assert_eq!(&record.payload, &done.write.payload);
+            }
+        }
+        let (more, found, result) = append_groups(&config, &[vec![write(0, 5, 10)]]);
+        if result.is_ok() {
+            let records = read_all(folder.path(), LOG, None).unwrap();
+            prop_assert_eq!(records.last().map(|record| record.0), more.last().map(|done| done.position));
+            prop_assert_eq!(found[0].next_number + 1, records.len() as u64);
+            for (record, done) in records.iter().zip(&durable).take(found[0].next_number as usize) {
+                prop_assert_eq!(&record.2, &done.write.payload);
+            }
+        }
+    }
+}

@@ -45,8 +45,9 @@ pub struct LogConfig {
     pub record_bytes_max: usize,
     /// Which writer. Default `Auto`.
     pub backend: LogBackend,
-    /// Bytes of sealed segments that opening a log verifies completely, newest first; of the older ones it checks the
-    /// header, the seal and that they join up. Default 1 GiB, about a second.
+    /// Bytes of sealed segments that opening a log verifies completely, newest first (the newest one always); of the older
+    /// ones it checks the header, the seal and that they join up; readers verify every record that they read. Default
+    /// 256 MiB, a fraction of a second.
     pub scan_bytes_max: u64,
     /// Failures to inject, none by default.
     pub faults: FaultPlan,
@@ -66,7 +67,7 @@ impl LogConfig {
             group_bytes_max: 4 << 20,
             record_bytes_max: 16 << 20,
             backend: LogBackend::Auto,
-            scan_bytes_max: 1 << 30,
+            scan_bytes_max: 256 << 20,
             faults: FaultPlan::default(),
             thread_start: None,
             salt: None,

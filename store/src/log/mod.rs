@@ -33,6 +33,7 @@ pub use position::Position;
 pub use probe::BackendChoice;
 pub use reader::{LogIterator, LogReader, OwnedRecord, Record};
 pub use recover::{Cut, LogFound};
+pub(crate) use segment::read_full;
 pub use segment::remove_segments_before;
 pub use thread::{LogThread, PENDING_MAX};
 

@@ -84,7 +84,11 @@ fn auto(directory: &Path, durability: Durability) -> Result<(bool, String), Stor
         // Not stored: the same folder may later be used where io_uring is allowed.
         return Ok((false, format!("the kernel denies io_uring: {error}")));
     }
-    let (uring, reason) = measure(directory, durability)?;
+    let (uring, reason) = match measure(directory, durability) {
+        Ok(measured) => measured,
+        // Not stored either: the disk may be full today and not tomorrow, and the logs themselves may still have room.
+        Err(error) => return Ok((false, format!("the two writers could not be compared: {error}"))),
+    };
     let text = format!("{}\n{reason}\n", if uring { "uring" } else { "plain" });
     std::fs::write(&path, &text)
         .map_err(|source| StoreError::io("store the choice in", &path, source, text.len() as u64))?;

@@ -211,7 +211,8 @@ impl LogIterator {
         self.segment.position(self.cursor.candidate())
     }
 
-    /// The next record; `None` at the end or past the limit.
+    /// The next record; `None` at the end or past the limit. Whoever follows a live log sets a limit: without one, each answer
+    /// of `None` costs a look at the whole rest of the segment, in search of damage.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when a record is not valid although it must be, [`StoreError::Missing`] when the next segment

@@ -64,8 +64,7 @@ impl LogThread {
         config.validate()?;
         let directory = config.directory.clone();
         std::fs::create_dir_all(&directory).map_err(|source| StoreError::io("create", &directory, source, 0))?;
-        let recovered =
-            config.logs.iter().map(|name| open_log(&config, name)).collect::<Result<Vec<_>, StoreError>>()?;
+        let recovered = open_logs(&config)?;
         let found = recovered.iter().map(|log| log.found.clone()).collect();
         let choice = choose_backend(&directory, config.backend)?;
         let maker = SegmentMaker::start(&config)?;
@@ -139,6 +138,15 @@ impl LogThread {
             }
         }
     }
+}
+
+/// Opens all logs, each on a thread of its own: after a crash each has hundreds of megabytes to look at.
+fn open_logs(config: &LogConfig) -> Result<Vec<Recovered>, StoreError> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = config.logs.iter().map(|name| scope.spawn(move || open_log(config, name))).collect();
+        let panicked = |_| Err(StoreError::Panicked("opening a log panicked".to_string()));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+    })
 }
 
 /// All that the thread works with.

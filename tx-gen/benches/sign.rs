@@ -6,8 +6,9 @@ use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ed25519_dalek::Signer;
 use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
-use ed25519_dalek::{Sha512, Signer};
+use sha2::Sha512;
 use tana_types::bulk::{bulk_key, bulk_secret};
 use tana_types::transaction::{Chain, SIGNATURE_BYTES, TRANSFER_BYTES};
 use tx_gen::accounts::{AccountKey, bulk_keys};

@@ -69,7 +69,6 @@ pub fn bulk_keys(seed: &str, first: u32, count: u32, done: &AtomicU64) -> Vec<Ac
             });
         }
     });
-    drop(next);
     keys
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Args {
     /// Closed loop: the most in flight per connection, or max to leave it to QUIC's flow control
     #[arg(long, value_name = "N|max", default_value = "16384", value_parser = in_flight, conflicts_with = "rate", help_heading = "Pace")]
     pub in_flight: InFlight,
-    /// How long to measure, without the warm-up
+    /// How long to measure, without the warm-up; 10 where there is no --count or --load either
     #[arg(long, value_name = "S", value_parser = seconds, help_heading = "Pace")]
     pub seconds: Option<Duration>,
     /// How many transactions to sign and send
@@ -170,10 +170,15 @@ impl Args {
         self.json.as_ref().is_some_and(|path| path.as_os_str() == "-")
     }
 
+    /// How long to measure: ten seconds where nothing else sets a bound.
+    fn duration(&self) -> Option<Duration> {
+        let is_bounded = self.count.is_some() || self.load.is_some();
+        self.seconds.or_else(|| (!is_bounded).then_some(Duration::from_secs(10)))
+    }
+
     /// How many transactions to sign.
     fn count(&self) -> u64 {
-        // Without any bound ten seconds are measured.
-        let measured = self.seconds.unwrap_or(Duration::from_secs(10));
+        let measured = self.duration().unwrap_or_default();
         let sending = (self.warm_up + measured).as_secs_f64();
         let count = self.count.unwrap_or_else(|| (sending * self.rate.unwrap_or(self.at_most) as f64).ceil() as u64);
         count.clamp(1, COUNT_MAX)
@@ -226,7 +231,7 @@ impl Args {
         };
         let mut config = FloodConfig::new(resolve(&self.to)?, pin);
         config.bind = self.bind;
-        config.duration = self.seconds;
+        config.duration = self.duration();
         config.warm_up = self.warm_up;
         config.without_answers = self.uni;
         config.threads = self.threads;

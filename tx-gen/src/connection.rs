@@ -218,10 +218,10 @@ async fn session(context: &Context, number: u32, cursor: &mut Cursor, client: Tx
         }
         (Err(error), hearing) => {
             // Answers that are on their way tell where to go on.
-            if let Some(mut hearing) = hearing {
-                if timeout(CLOSE_PATIENCE, &mut hearing).await.is_err() {
-                    hearing.abort();
-                }
+            if let Some(mut hearing) = hearing
+                && timeout(CLOSE_PATIENCE, &mut hearing).await.is_err()
+            {
+                hearing.abort();
             }
             Err(error)
         }

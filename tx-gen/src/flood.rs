@@ -126,9 +126,9 @@ impl Flood {
         // Threads that still wait for the start see the channel close and end.
         drop(start_sender);
         drop(stop_sender);
-        let joined = handles.into_iter().map(|handle| handle.join().is_ok()).fold(true, |all, one| all && one);
+        let broken = handles.into_iter().filter_map(|handle| handle.join().err()).count();
         let (started_ms, cpu_ns, elapsed_ns) = watched?;
-        if !joined {
+        if broken > 0 {
             return Err(FloodError::Broken);
         }
         let mut recorder = Recorder::new(nanoseconds(config.warm_up), config.deadline_ns());

@@ -85,10 +85,10 @@ async fn ask_all(
     if let Some(bulk) = &genesis.bulk {
         let (number, wanted) = (load.plan.first_account, load.plan.start_nonce);
         let name = PublicKey(bulk_key(&bulk.seed, number).verifying_key().to_bytes()).to_string();
-        if let Some(Answer::Account(account)) = ask(client, &Request::Account { name }).await {
-            if account.nonce != wanted {
-                return Err(ProbeError::Nonce { number, found: account.nonce, wanted });
-            }
+        if let Some(Answer::Account(account)) = ask(client, &Request::Account { name }).await
+            && account.nonce != wanted
+        {
+            return Err(ProbeError::Nonce { number, found: account.nonce, wanted });
         }
     }
     Ok(Some(status))

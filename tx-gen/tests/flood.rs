@@ -1,4 +1,5 @@
 //! Floods against a real transaction server with an intake of the test's own.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -131,10 +132,10 @@ fn a_node_that_goes_away_is_a_failure_with_a_cause_and_a_bounded_number_of_recon
     let mut server = node.take_server();
     let begin = Instant::now();
     let report = Flood::run(&load, &config, &mut |tick| {
-        if tick.totals.applied > 500 {
-            if let Some(server) = server.take() {
-                server.shutdown(Duration::from_millis(100));
-            }
+        if tick.totals.applied > 500
+            && let Some(server) = server.take()
+        {
+            server.shutdown(Duration::from_millis(100));
         }
     })
     .unwrap();

@@ -1,5 +1,5 @@
 //! A node for tests: a real transaction server whose intake answers at once, as it is told to.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, dead_code, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,6 +26,8 @@ pub struct Behaviour {
     pub reject: Option<Code>,
     /// Takes everything and never says what became of it.
     pub hold: bool,
+    /// Keeps no copies of what arrives.
+    pub forget: bool,
     /// Takes nothing for so long after the first frame came.
     pub deaf_for: Duration,
 }
@@ -58,14 +60,17 @@ impl Intake for TestIntake {
         if self.first.get_or_init(Instant::now).elapsed() < self.behaviour.deaf_for {
             return Offer::Full { consumed: 0 };
         }
-        let mut transactions = Vec::new();
+        let mut count = 0;
+        let mut seen = self.seen.lock();
         while !frame.is_empty() {
             let Some(transaction) = Transaction::first_of(frame) else { return Offer::Malformed { code: 64 } };
-            transactions.push(transaction.bytes().to_vec());
+            if !self.behaviour.forget {
+                seen.push(transaction.bytes().to_vec());
+            }
             frame = &frame[transaction.bytes().len()..];
+            count += 1;
         }
-        let count = transactions.len() as u32;
-        self.seen.lock().append(&mut transactions);
+        drop(seen);
         if stream.wants_answers() && !self.behaviour.hold {
             let mut sequences = self.sequences.lock();
             let first = sequences.entry(stream).or_insert(0);

@@ -107,7 +107,10 @@ fn benches(criterion: &mut Criterion) {
 
 criterion_group! {
     name = verify;
-    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_millis(1500));
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1500));
     targets = benches
 }
 criterion_main!(verify);

@@ -38,7 +38,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn all_paths_agree_with_zebra(mut batch in cases(kind(), 0..80), swaps in prop::collection::vec(any::<(u8, u8)>(), 0..3)) {
+    fn all_paths_agree_with_zebra(
+        mut batch in cases(kind(), 0..80),
+        swaps in prop::collection::vec(any::<(u8, u8)>(), 0..3),
+    ) {
         // Signatures in each other's place: valid ones, of something else.
         if !batch.is_empty() {
             for (a, b) in swaps {

@@ -177,7 +177,8 @@ pub(super) struct SignedDigits {
 
 impl SignedDigits {
     /// `count` digits of `width` bits, each from -2^(width - 1) to 2^(width - 1) - 1, for numbers up to
-    /// 2^(width * count - 2), so that the added halves do not overflow the last digit. `width` is 2 to 10, `width * count` at most 264.
+    /// 2^(width * count - 2), so that the added halves do not overflow the last digit. `width` is 2 to 10,
+    /// `width * count` at most 264.
     pub(super) const fn new(width: u32, count: usize) -> SignedDigits {
         assert!(width >= 2 && width <= 10 && width as usize * count <= 264);
         let mut bias = [0; 5];

@@ -1,8 +1,8 @@
 //! From coordinates to dalek's point and back, and the decoding of two points at a time.
 //!
 //! curve25519-dalek decodes a point from 32 bytes only, one at a time, which costs half of what a whole signature costs in
-//! a batch. With x from the cache, five products do; without, two square roots side by side cost less than twice one. dalek has no constructor for that, so this file writes its representation, four field elements (x : y : z : t),
-//! itself.
+//! a batch. With x from the cache, five products do; without, two square roots side by side cost less than twice one.
+//! dalek has no constructor for that, so this file writes its representation, four field elements (x : y : z : t), itself.
 //!
 //! The representation is dalek's own business and the compiler's. So [`Coordinates::new`] tries it out on known points, and
 //! if one does not come out exactly right (another limb size, another order of fields), it is not used: points are then

@@ -275,9 +275,11 @@ fn flatten(prefix: &str, value: &Value, tables: &mut Vec<(String, Vec<Value>)>, 
 
 fn print_table(list: &[Value], output: &Output) {
     let Some(Value::Object(first)) = list.first() else { return };
-    let names: Vec<&str> = first.keys().map(String::as_str).collect();
+    let mut names: Vec<&str> = first.keys().map(String::as_str).collect();
+    // Fields come in the order of their names; what the row is about belongs in front.
+    names.sort_by_key(|name| *name != "name");
     let right: Vec<usize> =
-        first.values().enumerate().filter_map(|(column, value)| value.is_number().then_some(column)).collect();
+        names.iter().enumerate().filter_map(|(column, name)| first[*name].is_number().then_some(column)).collect();
     output.rows(&names, &right, list.iter().map(|entry| names.iter().map(|name| cell(&entry[*name])).collect()));
 }
 

@@ -94,7 +94,8 @@ pub async fn send_and_follow(
 impl Progress<'_> {
     /// Takes one event; returns the end if it is one.
     fn note(&mut self, event: &AnswerEvent, no_wait: bool) -> Option<End> {
-        let ms = self.begun.elapsed().as_secs_f64() * 1e3;
+        // Whole microseconds: what lies below is noise.
+        let ms = self.begun.elapsed().as_micros() as f64 / 1e3;
         if event.height > 0 {
             self.place = Some((event.height, event.index));
         }

@@ -32,7 +32,7 @@ mod stream;
 mod transport;
 
 pub use answer::{AnswerEvent, AnswerKind, AnswerQueue};
-pub use client::{AnswerReceiver, FloodStream, QueryStream, SubmitSender, TxClient};
+pub use client::{AnswerReceiver, ClientSocket, FloodStream, QueryStream, SubmitSender, TxClient};
 pub use client_error::ClientError;
 pub use hub::AnswerHub;
 pub use identity::{Identity, ServerPin};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use support::{Seen, bed, bed_with, close_code, loopback, soon};
-use tana_net::{AnswerEvent, AnswerKind, ClientError, CloseCode, ServerPin, StreamId, TxClient};
+use tana_net::{AnswerEvent, AnswerKind, ClientError, ClientSocket, CloseCode, ServerPin, StreamId, TxClient};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_arrive_whole_and_in_order() {
@@ -237,7 +237,8 @@ async fn errors_name_the_cause() {
     assert!(matches!(wrong_key, ClientError::WrongKey { .. }), "{wrong_key}");
     assert!(wrong_key.to_string().contains("ed25519_0101"), "{wrong_key}");
     assert!(soon("a connection", TxClient::connect(address, ServerPin::Insecure, None)).await.is_ok());
-    let other = TxClient::connect_with_protocol(address, ServerPin::Insecure, None, b"h3");
+    let socket = ClientSocket::open(loopback(1)).unwrap();
+    let other = socket.connect_with_protocol(address, ServerPin::Insecure, b"h3");
     let wrong_protocol = soon("a refusal", other).await.unwrap_err();
     assert!(matches!(wrong_protocol, ClientError::WrongProtocol(_)), "{wrong_protocol}");
     drop(bed);

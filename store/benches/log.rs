@@ -1,7 +1,6 @@
 //! One commit of a group, submit to completion: `log::append/bytes=.../backend=...`.
 //!
-//! The data folder is the current directory's `target/`, because a temporary folder is often in memory. Set `TMPDIR`-like
-//! behaviour by `TANA_BENCH_DIR`.
+//! The data folder is the current directory, or what `TANA_BENCH_DIR` names: a temporary folder is often in memory.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -110,14 +110,17 @@ pub fn write_key_file(
     write_new_file(path, &text, 0o600)
 }
 
-/// Writes a file that must not exist yet, and makes it durable.
+/// Writes a file that must not exist yet, and makes it durable. What cannot be written whole is not left behind.
 pub fn write_new_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CliError> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     let mut file = opened.map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => CliError::FileExists(path.to_owned()),
         _ => CliError::file("make", path, source),
     })?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|source| CliError::file("write", path, source))
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|source| {
+        let _ = std::fs::remove_file(path);
+        CliError::file("write", path, source)
+    })
 }
 
 /// Makes the folder of a user's key file and the file.

@@ -1,6 +1,8 @@
 //! `tana submit --dry-run` of every kind against fixed identifiers, and against the payload that was meant: key, genesis, nonce and time
 //! are fixed, so the bytes are.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
 mod support;
 
 use std::fs;

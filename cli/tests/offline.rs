@@ -1,5 +1,7 @@
 //! The commands that need no node, and every mistake that can be noticed without one.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
 mod support;
 
 use std::fs;

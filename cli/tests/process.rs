@@ -1,6 +1,8 @@
 //! A real node, used as a new user would: init, validator, submit, account, stop, verify-log, start again; and the mistakes that need a
 //! node to be noticed. Ports are chosen by the system, waiting is for events and never for time.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
 mod support;
 
 use std::io::{BufRead, BufReader};

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::SigningKey;
 use serde_json::json;
 use tana_types::genesis::Genesis;
 
@@ -115,13 +116,33 @@ pub fn make_home(choices: &InitArguments, home: &Home) -> Result<Made, CliError>
 
     create_private_folder(home.folder())?;
     let moved_to = if existing.is_empty() { None } else { Some(move_aside(home, &existing, now_ms)?) };
-    let owner = KeyOwner::default();
-    keys::write_key_file(&home.validator_key(), &validator, &owner, "validator", now_ms)?;
-    let owner = KeyOwner { username: genesis.sovereign.username.clone(), display_name: String::new() };
-    keys::write_key_file(&home.sovereign_key(), &sovereign, &owner, "sovereign", now_ms)?;
-    keys::write_new_file(&home.genesis(), text.as_bytes(), 0o644)?;
-    keys::write_new_file(&home.node_config(), node_text(choices.listen).as_bytes(), 0o644)?;
+    write_files(choices, home, &genesis, &text, &validator, &sovereign, now_ms).inspect_err(|error| {
+        // Half a home would only be in the way of the next try. A file that is there although it was not a moment ago belongs to
+        // somebody else who is making this home: then nothing is touched.
+        if matches!(error, CliError::FileExists(_)) {
+            return;
+        }
+        for path in [home.validator_key(), home.sovereign_key(), home.genesis(), home.node_config()] {
+            let _ = std::fs::remove_file(path);
+        }
+    })?;
     Ok(Made { genesis, moved_to })
+}
+
+fn write_files(
+    choices: &InitArguments,
+    home: &Home,
+    genesis: &Genesis,
+    text: &str,
+    validator: &SigningKey,
+    sovereign: &SigningKey,
+    now_ms: u64,
+) -> Result<(), CliError> {
+    keys::write_key_file(&home.validator_key(), validator, &KeyOwner::default(), "validator", now_ms)?;
+    let owner = KeyOwner { username: genesis.sovereign.username.clone(), display_name: String::new() };
+    keys::write_key_file(&home.sovereign_key(), sovereign, &owner, "sovereign", now_ms)?;
+    keys::write_new_file(&home.genesis(), text.as_bytes(), 0o644)?;
+    keys::write_new_file(&home.node_config(), node_text(choices.listen).as_bytes(), 0o644)
 }
 
 /// What is there of an earlier home.

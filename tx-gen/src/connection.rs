@@ -159,6 +159,8 @@ pub(crate) async fn connect(config: &FloodConfig) -> Result<TxClient, ClientErro
 pub(crate) async fn run(context: Context, number: u32, mut cursor: Cursor, mut client: TxClient) {
     let mut attempts = 0;
     loop {
+        // Pauses grow while connecting fails, and begin anew after each connection that stood.
+        let mut pause = BACKOFF_MIN;
         let mut error = match session(&context, number, &mut cursor, client).await {
             Ok(()) => return,
             Err(error) => error,
@@ -175,13 +177,13 @@ pub(crate) async fn run(context: Context, number: u32, mut cursor: Cursor, mut c
                 };
                 return context.shared.fail(FailureKind::Connection, format!("{error}{again}"));
             }
-            let pause = BACKOFF_MIN.saturating_mul(1 << attempts.min(8)).min(BACKOFF_MAX);
             attempts += 1;
             context.shared.reconnects.fetch_add(1, Ordering::Relaxed);
             tokio::select! {
                 () = sleep(pause) => {}
                 () = context.halted() => continue,
             }
+            pause = (pause * 2).min(BACKOFF_MAX);
             match connect(&context.config).await {
                 Ok(client) => break client,
                 Err(next) => error = next,

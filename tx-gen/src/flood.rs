@@ -269,12 +269,12 @@ impl Watch<'_> {
 
     fn tick(&self, before: &[(Duration, Counts)]) -> Tick {
         let elapsed = self.begin.elapsed();
-        let mut totals = Recorder::new(0, 0);
+        let mut totals = Counts::default();
         let last_whole = (elapsed.as_secs() as usize).checked_sub(1);
         let mut latency = None;
         for recorder in self.recorders {
             let recorder = recorder.lock();
-            totals.totals.add(&recorder.totals);
+            totals.add(&recorder.totals);
             let Some(second) = last_whole.and_then(|index| recorder.seconds.get(index)) else { continue };
             let histogram =
                 if second.latency_applied.is_empty() { &second.latency_final } else { &second.latency_applied };
@@ -284,7 +284,6 @@ impl Watch<'_> {
                 Some(sum) => drop(sum.add(histogram)),
             }
         }
-        let totals = totals.totals;
         let (since, then) = before.first().copied().unwrap_or_default();
         let seconds = elapsed.saturating_sub(since).as_secs_f64().max(1e-3);
         Tick {

@@ -52,9 +52,9 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
     let failure = watch(&node, &stopping, &live, is_live);
     live.say("stopping: finishing what is inside (Ctrl-C again ends at once)".to_owned());
     let (height, _) = node.published().head();
-    match &failure {
-        Some(reason) => tracing::error!(reason, "the node stops"),
-        None => tracing::info!(height, "stopping: nothing more is taken in, what is inside is finished"),
+    // A failure has been logged where it happened, and comes back from `stop`.
+    if failure.is_none() {
+        tracing::info!(height, "stopping: nothing more is taken in, what is inside is finished");
     }
     let published = node.published().clone();
     let stopped = node.stop();

@@ -30,7 +30,7 @@ Examples:
   Create accounts, from another local address, without answers:
     tx-gen --genesis genesis.toml --count 50000 --creations 1 --bind 127.0.0.2 --uni
 
-The senders are the bulk accounts of the genesis; `tana init --bulk-accounts N` makes a genesis with some. On a chain on which they
+The senders are the bulk accounts of the genesis; `tana init --accounts N` makes a genesis with some. On a chain on which they
 have sent before, pass --start-nonce or take others with --first-account.
 Exit code: 0 the flood ran, 1 something failed, 2 wrong command line, 130 stopped by Ctrl-C.";
 

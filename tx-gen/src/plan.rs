@@ -23,7 +23,7 @@ pub const SEED_BYTES_MAX: usize = 1_024;
 pub enum PlanError {
     /// The genesis holds no accounts for load tests.
     #[error(
-        "the genesis has no bulk accounts, whose keys a load needs; make one with `tana init --bulk-accounts N`, or add a [bulk] table with seed, count, currency and amount"
+        "the genesis has no bulk accounts, whose keys a load needs; make one with `tana init --accounts N`, or add a [bulk] table with seed, count, currency and amount"
     )]
     NoBulk,
     /// A number is out of its range.

@@ -273,7 +273,9 @@ impl Report {
         if late {
             notes.push("the load was used up within the warm-up; sign more (--count) or warm up for less".to_owned());
         }
-        for code in Code::ALL {
+        // A flood that failed has said so in its failure.
+        let codes = if self.failure.is_none() { Code::ALL } else { &[] };
+        for code in codes {
             let count = self.codes.get(code.name()).copied().unwrap_or(0);
             // A handful is noise; a hundredth of all deserves a word, unless it was asked for.
             if count * 100 > self.totals.sent && !self.is_asked_for(*code) {

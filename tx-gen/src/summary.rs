@@ -75,7 +75,7 @@ pub fn rows(report: &Report) -> Vec<(String, String)> {
 /// The table of a report, its notes and its failure.
 pub fn table(report: &Report) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["flood".to_owned(), report.to.clone()]);
     for (name, value) in rows(report) {
         table.add_row([name, value]);

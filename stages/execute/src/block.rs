@@ -26,6 +26,8 @@ use crate::state::State;
 
 /// Transactions of a window: what they touch, about 350 bytes each, stays in the nearest caches.
 const WINDOW: usize = 64;
+/// Changed accounts that are read ahead together: as many trips to memory as a core has in flight.
+const GROUP: usize = 16;
 /// Below this many, a comparison sort beats counting.
 const COUNTING_SORT_MIN: usize = 512;
 
@@ -227,13 +229,19 @@ impl State {
         self.accounts.finish_overflows();
         outcome.changed.extend_from_slice(&self.accounts.changed);
         outcome.records.reserve(outcome.changed.len());
-        for (position, &index) in (0u32..).zip(&outcome.changed) {
-            outcome.records.push(self.accounts.record(index));
-            let hot = self.accounts.get(index);
-            let (nonce, has_overflow) = (hot.nonce.get(), hot.has_overflow());
-            self.accounts.directory.set_nonce(index, nonce);
-            if has_overflow && let Some(hash) = self.accounts.overflow_hash(index) {
-                outcome.overflow_hashes.push((position, hash));
+        let mut position = 0;
+        for group in outcome.changed.chunks(GROUP) {
+            let warmth = |index: &AccountIndex| self.accounts.warm(*index) ^ self.directory().warm(*index);
+            black_box(group.iter().map(warmth).fold(0, |sum, word| sum ^ word));
+            for &index in group {
+                outcome.records.push(self.accounts.record(index));
+                let hot = self.accounts.get(index);
+                let (nonce, has_overflow) = (hot.nonce.get(), hot.has_overflow());
+                self.accounts.directory.set_nonce(index, nonce);
+                if has_overflow && let Some(hash) = self.accounts.overflow_hash(index) {
+                    outcome.overflow_hashes.push((position, hash));
+                }
+                position += 1;
             }
         }
         for &index in &self.accounts.overflow_changed {

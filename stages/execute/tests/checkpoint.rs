@@ -1,4 +1,6 @@
 //! Checkpoints taken while blocks go on, and what comes back from them.
+// Helpers of tests may panic as tests may.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -81,7 +83,7 @@ fn a_checkpoint_shows_its_height_while_blocks_go_on() {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut chain = TestChain::with(large_genesis());
         let mut disk = Disk::default();
-        let mut round = 0;
+        let (mut round, mut put_aside) = (0, 0);
         for _ in 0..5 {
             for _ in 0..random.random_range(0..4) {
                 random_block(&mut chain, &mut random, round);
@@ -95,6 +97,7 @@ fn a_checkpoint_shows_its_height_while_blocks_go_on() {
             let mut sink = |page, bytes: &[u8]| assert!(pages.insert(page, bytes.to_vec()).is_none());
             while !chain.state.checkpoint_step(random.random_range(1..15), &mut sink) {
                 random_block(&mut chain, &mut random, round);
+                put_aside += chain.state.checkpoint_backlog();
                 round += 1;
             }
             assert!(chain.state.checkpoint_step(9, &mut sink), "a complete checkpoint emits nothing more");
@@ -103,6 +106,7 @@ fn a_checkpoint_shows_its_height_while_blocks_go_on() {
             let restored = disk.restore(&chain.genesis).unwrap();
             assert_eq!(fingerprint(&restored), expected, "seed {seed}");
         }
+        assert!(put_aside > 100, "blocks changed accounts whose pages were still to be saved");
     }
 }
 

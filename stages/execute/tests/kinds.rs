@@ -1,4 +1,6 @@
 //! Each kind of transaction: done right, and every way to do it wrong.
+// Helpers of tests may panic as tests may.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

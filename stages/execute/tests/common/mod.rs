@@ -1,5 +1,6 @@
 //! What the tests share: a small genesis, unsigned transactions (execution never looks at signatures), blocks and a one-line runner.
-#![allow(dead_code)]
+// Each test uses a part of it; a failure here is a failure of the test.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
 
@@ -155,7 +156,7 @@ impl TestChain {
 
     pub fn send_with_id(&mut self, sender: u32, payload: Payload<'_>) -> (Code, [u8; 32]) {
         let bytes = transaction(&self.genesis, key(sender), self.next_nonce(sender), &payload);
-        (self.block(&[bytes.clone()])[0], id(&bytes))
+        (self.block(std::slice::from_ref(&bytes))[0], id(&bytes))
     }
 
     /// Creates test accounts without usernames, a few per block.

@@ -41,6 +41,8 @@ pub struct FloodOrder {
     pub seconds: u64,
     /// Seconds before.
     pub warm_up: u64,
+    /// How often each connection may be made anew.
+    pub reconnects: u32,
     /// Where to write the picture.
     pub html: Option<PathBuf>,
 }
@@ -65,6 +67,7 @@ pub fn run_flood(order: &Path) -> Result<(), String> {
     std::io::stdin().read_line(&mut word).map_err(|error| text(&error))?;
     let mut config = FloodConfig::new(order.to, ServerPin::Key(order.key));
     config.bind = order.bind;
+    config.reconnects = order.reconnects;
     config.pace = match order.rate {
         Some(rate) => Pace::Open { rate },
         None => Pace::Closed { in_flight: order.in_flight },
@@ -158,6 +161,7 @@ pub fn order(chain: &Chain, validator: &Validator, plan: LoadPlan, seconds: u64,
         in_flight: None,
         seconds,
         warm_up,
+        reconnects: 3,
         html: None,
     }
 }

@@ -27,6 +27,7 @@ pub fn honest_tps(chain: &Chain, plan: LoadPlan, seconds: u64) -> Result<f64, St
     };
     let mut bad = order(chain, &validator, bad_plan, all, 0);
     bad.rate = Some(GARBAGE_RATE);
+    bad.reconnects = 100_000;
     bad.bind = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
     let mut honest = SignedFlood::sign(&chain.folder, "honest", &honest)?;
     let mut bad = SignedFlood::sign(&chain.folder, "garbage", &bad)?;

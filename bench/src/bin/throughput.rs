@@ -86,8 +86,9 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<(), String> {
-    std::fs::create_dir_all(&arguments.data)
-        .map_err(|error| format!("cannot make {}: {error}", arguments.data.display()))?;
+    for folder in [Some(arguments.data.as_path()), arguments.html.parent()].into_iter().flatten() {
+        std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    }
     let mut figures = Figures {
         accounts: arguments.accounts,
         seconds: arguments.seconds,

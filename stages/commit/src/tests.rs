@@ -1,3 +1,5 @@
+//! Tests of this crate as a whole.
+
 use super::*;
 use proptest::prelude::*;
 use tana_types::header::{BlockHeader, LaneBatches};

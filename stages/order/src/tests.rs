@@ -1,3 +1,5 @@
+//! Tests of this crate as a whole.
+
 use super::*;
 use tana_types::batch::Origin;
 use tana_types::key::PublicKey;

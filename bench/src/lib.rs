@@ -12,14 +12,27 @@
 //! - [`end_to_end`]: a flooded validator.
 //! - [`garbage`]: an honest client beside one that sends bad signatures.
 //! - [`figures`]: what comes out, as JSON and as a table.
+//! - [`victim`], [`wallet`], [`reports`], [`scan`]: a validator that may die at any moment, a client that remembers what it was told, and
+//!   the comparison of the two.
+//! - [`crash`], [`disk_full`]: kills and a full disk.
+//! - [`dice`], [`output`]: random choices from one seed; results as JSON.
 
 pub mod ceiling;
 pub mod chain;
 pub mod child;
+pub mod crash;
+pub mod dice;
+pub mod disk_full;
 pub mod end_to_end;
 pub mod figures;
 pub mod garbage;
 pub mod ingest;
+pub mod memory;
+pub mod output;
 pub mod post_verify;
+pub mod reports;
+pub mod scan;
 pub mod signing;
 pub mod step;
+pub mod victim;
+pub mod wallet;

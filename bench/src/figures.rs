@@ -40,6 +40,8 @@ pub struct Figures {
     pub verify_one_core_tps: f64,
     /// commonware-cryptography's batch of 512, one core.
     pub library_verify_one_core_tps: f64,
+    /// ed25519-dalek's `verify_batch` of 512, one core; never on the consensus path.
+    pub dalek_verify_batch_one_core_tps: f64,
     /// Ours over the library's.
     pub verify_vs_library: f64,
     /// The portable path, one core.
@@ -153,6 +155,7 @@ impl Figures {
             ("raw verification, one core", per_second(self.verify_one_core_tps)),
             ("portable path, one core", per_second(self.portable_one_core_tps)),
             ("commonware batch of 512, one core", per_second(self.library_verify_one_core_tps)),
+            ("dalek verify_batch of 512, one core", per_second(self.dalek_verify_batch_one_core_tps)),
             ("applied, everything on", per_second(self.applied_tps)),
             ("latency to final under full load", latency(&self.latency_final_ms)),
             ("latency to applied under full load", latency(&self.latency_applied_ms)),

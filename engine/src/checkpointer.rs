@@ -74,6 +74,8 @@ pub struct Resume {
     pub last_sequence: u64,
     /// Transactions applied since genesis.
     pub applied: u64,
+    /// Accounts, the sentinel included.
+    pub account_count: u32,
     /// Roots that later headers may attest.
     pub roots: Vec<ExecutedRoots>,
 }
@@ -81,7 +83,7 @@ pub struct Resume {
 impl Resume {
     fn encode(&self, writer: &mut Writer) {
         writer.bytes(&self.hash).u64(self.timestamp_ms).u64(self.executed_height).u64(self.last_sequence);
-        writer.u64(self.applied).u32(self.roots.len() as u32);
+        writer.u64(self.applied).u32(self.account_count).u32(self.roots.len() as u32);
         for roots in &self.roots {
             writer.u64(roots.height).bytes(&roots.state_root).bytes(&roots.receipts_root);
             writer.bytes(&roots.validator_set_hash);
@@ -95,6 +97,7 @@ impl Resume {
             executed_height: reader.u64("executed_height")?,
             last_sequence: reader.u64("last_sequence")?,
             applied: reader.u64("applied")?,
+            account_count: reader.u32("account_count")?,
             roots: Vec::new(),
         };
         for _ in 0..reader.u32("roots count")? {

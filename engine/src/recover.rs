@@ -1,5 +1,6 @@
 //! Comes back from disk: what a node finds in its data folder, made into what the pipeline starts with.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,6 +43,9 @@ pub struct Recovered {
     pub replayed_blocks: u64,
 }
 
+/// A checkpoint's own word on its size is believed up to here; more accounts make the directory grow as it fills.
+const ACCOUNTS_EXPECTED_MAX: u32 = 16_000_000;
+
 struct Start {
     replayer: Replayer,
     resume: Resume,
@@ -57,6 +61,7 @@ fn from_genesis(genesis: &Genesis, progress: Progress<'_>) -> Result<Start, Repl
         executed_height: 0,
         last_sequence: 0,
         applied: 0,
+        account_count: replayer.state.account_count(),
         roots: replayer.attested.roots().copied().collect(),
     };
     Ok(Start { replayer, resume, positions: [None; 3], from_checkpoint: false })
@@ -71,13 +76,24 @@ fn from_checkpoint(
     let Some(meta) = snapshot.meta()? else { return Ok(None) };
     let refuse = |reason: String| ReplayError::Checkpoint(reason);
     let (resume, state_meta) = Resume::split_blob(&meta.blob).map_err(|error| refuse(error.to_string()))?;
-    let (mut pages, mut overflows) = (Vec::new(), Vec::new());
     progress("checkpoint", 0, 0);
-    snapshot.for_each_page(|number, bytes| pages.push((number, bytes.to_vec())))?;
+    let mut overflows = Vec::new();
     snapshot.for_each_overflow(|index, bytes| overflows.push((index, bytes.to_vec())))?;
-    let (writer, accounts) = directory(pages.len() * 42);
-    let state =
-        State::restore(genesis, state_meta, pages, overflows, writer).map_err(|error| refuse(error.to_string()))?;
+    // Pages are taken one at a time where they lie: all of them at once would be as large as the state.
+    let failed = Cell::new(None);
+    let pages = (0u32..).map_while(|number| match snapshot.page(number) {
+        Ok(page) => page.map(|bytes| (number, bytes)),
+        Err(error) => {
+            failed.set(Some(error));
+            None
+        }
+    });
+    let (writer, accounts) = directory(resume.account_count.min(ACCOUNTS_EXPECTED_MAX) as usize);
+    let state = State::restore(genesis, state_meta, pages, overflows, writer);
+    if let Some(error) = failed.take() {
+        return Err(error.into());
+    }
+    let state = state.map_err(|error| refuse(error.to_string()))?;
     let tree = build_tree(&state)?;
     if state.sections(tree.root()).root() != meta.state_root {
         return Err(refuse("its content does not give the state root that it names".to_owned()));

@@ -183,7 +183,7 @@ impl Replayer {
             height: 0,
             state_root: sections.root(),
             receipts_root: tana_execute::receipts_root(std::iter::empty(), &[], 0),
-            validator_set_hash: sections.validators_hash,
+            validator_set_hash: state.validator_set_hash(state.epoch_of(0)),
         };
         Ok(Self {
             state,
@@ -223,7 +223,7 @@ impl Replayer {
             height: header.height,
             state_root: sections.root(),
             receipts_root: tana_execute::receipts_root(ids.iter(), &outcome.codes, header.height),
-            validator_set_hash: sections.validators_hash,
+            validator_set_hash: self.state.validator_set_hash(self.state.epoch_of(header.height)),
         };
         self.attested.executed(roots);
         (self.height, self.parent, self.timestamp_ms) = (header.height, block.hash, header.timestamp_ms);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tana_bench::ceiling::{Sample, library_one_core_tps};
+use tana_bench::ceiling::{Sample, dalek_batch_one_core_tps, library_one_core_tps};
 use tana_bench::chain::{Chain, ChainChoices};
 use tana_bench::end_to_end::{Flooded, flood, order, run_flood, stage_figures};
 use tana_bench::figures::{Figures, Percentiles, cpu_name};
@@ -124,6 +124,7 @@ fn verification(figures: &mut Figures) {
     let backend = Backend::detect().0;
     figures.verify_one_core_tps = sample.one_core_tps(backend, PART);
     figures.library_verify_one_core_tps = library_one_core_tps(PART);
+    figures.dalek_verify_batch_one_core_tps = dalek_batch_one_core_tps(&sample, PART);
     figures.portable_one_core_tps = sample.one_core_tps(Backend::Portable, PART);
     figures.verify_ceiling_tps = sample.all_cores_tps(backend, PART);
     sample.spoil_one_percent();

@@ -98,6 +98,7 @@ impl CommitStage {
             executed_height: header.executed_height,
             last_sequence: self.parts.last_batch.1,
             applied: self.parts.published.applied.load(Ordering::Relaxed),
+            account_count: entry.sections.account_count,
             roots: roots.clone(),
         };
         self.parts.checkpoints.send(CheckpointMessage::Committed(CommittedAt {

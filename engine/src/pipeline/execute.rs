@@ -120,8 +120,10 @@ impl ExecuteStage {
         add(&self.counters.transactions, transactions);
         self.limiter.spend(transactions, now_ns);
         let sections = self.state.sections(Hash::default());
+        let epoch = self.state.epoch_of(block.block.header.height);
+        let validator_set_hash = self.state.validator_set_hash(epoch);
         let checkpoint = self.feed.begin_if_due(&mut self.state, now_ns);
-        self.output.send(ExecutedBlock { block, outcome, sections, checkpoint });
+        self.output.send(ExecutedBlock { block, outcome, sections, validator_set_hash, checkpoint });
     }
 }
 

@@ -51,6 +51,8 @@ pub struct ExecutedBlock {
     pub outcome: Box<Outcome>,
     /// The state after it; the root of accounts is still missing.
     pub sections: StateSections,
+    /// The validator set of its epoch.
+    pub validator_set_hash: Hash,
     /// Whether a checkpoint was begun behind it.
     pub checkpoint: bool,
 }

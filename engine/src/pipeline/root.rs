@@ -39,7 +39,7 @@ impl RootStage {
     }
 
     fn complete(&mut self, executed: ExecutedBlock) -> Result<(), String> {
-        let ExecutedBlock { block, outcome, mut sections, checkpoint } = executed;
+        let ExecutedBlock { block, outcome, mut sections, validator_set_hash, checkpoint } = executed;
         let header = &block.block.header;
         self.attested.check(header)?;
         let changes =
@@ -51,12 +51,7 @@ impl RootStage {
         let state_root = sections.root();
         let ids = block.block.batches.iter().flat_map(|sealed| sealed.batch.ids.iter());
         let receipts_root = tana_execute::receipts_root(ids, &outcome.codes, header.height);
-        let roots = ExecutedRoots {
-            height: header.height,
-            state_root,
-            receipts_root,
-            validator_set_hash: sections.validators_hash,
-        };
+        let roots = ExecutedRoots { height: header.height, state_root, receipts_root, validator_set_hash };
         self.attested.executed(roots);
         let positions: Vec<u64> = block.block.batches.iter().map(|sealed| sealed.position).collect();
         let overflows: Vec<(u32, &[u8])> =

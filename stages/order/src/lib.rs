@@ -41,7 +41,7 @@ pub struct ExecutedRoots {
     pub state_root: Hash,
     /// Its receipts.
     pub receipts_root: Hash,
-    /// The validator set in that state.
+    /// The validator set of that height's epoch.
     pub validator_set_hash: Hash,
 }
 

@@ -52,7 +52,7 @@ pub struct BlockHeader {
     pub transaction_root: Hash,
     /// How many transactions its batches hold.
     pub transaction_count: u32,
-    /// The hash of the validator set of its epoch.
+    /// The hash of the validator set of the epoch of `executed_height`, as that height left it.
     pub validator_set_hash: Hash,
     /// Its batches by lane, ascending by lane.
     pub lanes: Vec<LaneBatches>,

@@ -15,6 +15,8 @@
 //! - [`victim`], [`wallet`], [`reports`], [`scan`]: a validator that may die at any moment, a client that remembers what it was told, and
 //!   the comparison of the two.
 //! - [`crash`], [`disk_full`]: kills and a full disk.
+//! - [`held_back`]: a flood at more than execution may take.
+//! - [`idle`], [`misbehave`]: idle connections and clients that break the protocol.
 //! - [`dice`], [`output`]: random choices from one seed; results as JSON.
 
 pub mod ceiling;
@@ -26,8 +28,11 @@ pub mod disk_full;
 pub mod end_to_end;
 pub mod figures;
 pub mod garbage;
+pub mod held_back;
+pub mod idle;
 pub mod ingest;
 pub mod memory;
+pub mod misbehave;
 pub mod output;
 pub mod post_verify;
 pub mod reports;

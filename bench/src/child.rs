@@ -65,7 +65,7 @@ pub fn run_validator(config: &Path) -> Result<(), String> {
         .block_on(async { tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) })
         .map_err(|error| error.to_string())?;
     let node = Node::start(&config, &|_, _, _| {}).map_err(|error| error.to_string())?;
-    crate::memory::give_back_unused();
+    tana_cli::memory::give_back_unused();
     let report = node.report();
     let ready = Ready {
         listen: report.listen,

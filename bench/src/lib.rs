@@ -31,7 +31,6 @@ pub mod garbage;
 pub mod held_back;
 pub mod idle;
 pub mod ingest;
-pub mod memory;
 pub mod misbehave;
 pub mod output;
 pub mod post_verify;

@@ -32,13 +32,13 @@ execution_limit_per_s = 0
 # Network threads, 1 to 64.
 threads = 1
 # Transactions of a full batch, 1 to 4,096.
-batch_transactions = 512
+batch_transactions = 1024
 # KiB of a full batch, 4 to 1,024.
-batch_kib = 128
+batch_kib = 256
 # Milliseconds after which a batch that is not full goes on, 1 to 1,000.
 flush_ms = 2
 # Batches in existence, 16 to 65,536: the one bound on what is in flight inside the node.
-pool_batches = 256
+pool_batches = 128
 # Connections in all, 1 to 100,000.
 connections_max = 1024
 # Connections of one address (IPv6: of one /64), 1 to 100,000.
@@ -66,7 +66,7 @@ spin = false
 [order]
 # The shortest time between blocks that hold transactions, milliseconds, 1 to 10,000.
 block_interval_ms = 10
-# Transactions at which a block is made without waiting, 1 to 1,000,000.
+# Transactions at which a block is made without waiting, 1 to 100,000.
 block_transactions = 20000
 # The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.
 empty_interval_ms = 1000
@@ -75,8 +75,8 @@ empty_interval_ms = 1000
 [log]
 # auto (both are tried at first start and the faster is kept), plain or uring.
 writer = \"auto\"
-# MiB of a segment, 1 to 4,095.
-segment_mib = 256
+# MiB of a segment, 1 to 2,047.
+segment_mib = 128
 # Whether look-up tables by transaction and by account are built for sealed segments.
 index = true
 

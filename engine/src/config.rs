@@ -132,7 +132,7 @@ pub struct ThreadsConfig {
 pub struct OrderConfig {
     /// The shortest time between blocks that hold transactions, milliseconds, 1 to 10,000.
     pub block_interval_ms: u64,
-    /// Transactions at which a block is made without waiting, 1 to 1,000,000.
+    /// Transactions at which a block is made without waiting, 1 to 100,000.
     pub block_transactions: usize,
     /// The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.
     pub empty_interval_ms: u64,
@@ -156,7 +156,7 @@ pub enum LogWriter {
 pub struct LogConfig {
     /// Which writer.
     pub writer: LogWriter,
-    /// MiB of a segment, 1 to 4,095.
+    /// MiB of a segment, 1 to 2,047.
     pub segment_mib: u64,
     /// Whether look-up tables by transaction and by account are built for sealed segments.
     pub index: bool,
@@ -192,10 +192,10 @@ impl Default for IngestConfig {
     fn default() -> Self {
         Self {
             threads: 1,
-            batch_transactions: 512,
-            batch_kib: 128,
+            batch_transactions: 1_024,
+            batch_kib: 256,
             flush_ms: 2,
-            pool_batches: 256,
+            pool_batches: 128,
             connections_max: 1_024,
             connections_per_ip_max: 256,
             creations_per_s: 10_000,
@@ -223,7 +223,7 @@ impl Default for OrderConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { writer: LogWriter::Auto, segment_mib: 256, index: true }
+        Self { writer: LogWriter::Auto, segment_mib: 128, index: true }
     }
 }
 
@@ -268,9 +268,9 @@ impl NodeConfig {
         range("ingest.creations_per_s", ingest.creations_per_s, 1, 1_000_000, "1 to 1,000,000")?;
         range("verify.threads", self.verify.threads as u64, 0, 256, "0 to 256")?;
         range("order.block_interval_ms", self.order.block_interval_ms, 1, 10_000, "1 to 10,000")?;
-        range("order.block_transactions", self.order.block_transactions as u64, 1, 1_000_000, "1 to 1,000,000")?;
+        range("order.block_transactions", self.order.block_transactions as u64, 1, 100_000, "1 to 100,000")?;
         range("order.empty_interval_ms", self.order.empty_interval_ms, 10, 3_600_000, "10 to 3,600,000")?;
-        range("log.segment_mib", self.log.segment_mib, 1, 4_095, "1 to 4,095")?;
+        range("log.segment_mib", self.log.segment_mib, 1, 2_047, "1 to 2,047")?;
         range("checkpoint.interval_s", self.checkpoint.interval_s, 1, 86_400, "1 to 86,400")
     }
 }

@@ -1,6 +1,6 @@
 //! Builds the look-up tables of sealed segments: from a transaction's identifier and from an account to places in blocks.
 //!
-//! One thread, at the lowest priority, behind the commit: when the block log has gone on to another segment, the one before is read
+//! One thread, at the lowest priority, behind the commit, that rests while the pipeline has much to do: when the block log has gone on to another segment, the one before is read
 //! once more and two sorted tables are written beside it. Nothing waits for it; what has no table yet is found by reading.
 //!
 //! A place is the height in the upper 40 bits and the position in the block in the lower 24.
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tana_accounts::Directory;
 use tana_commit::CommitRecord;
@@ -21,9 +21,14 @@ use tana_types::transaction::Chain;
 use crate::block_index::BlockIndex;
 use crate::history::read_batch;
 use crate::pipeline::{BLOCK_LOG, LOG_NAMES};
+use crate::published::Published;
 
 /// How often the thread looks for a newly sealed segment.
 const LOOK: Duration = Duration::from_millis(500);
+/// Transactions in the pipeline above which the indexer rests.
+const BUSY_TRANSACTIONS: u64 = 8_192;
+/// How long it rests at the most before one segment: tables come late under a long flood, but they come.
+const REST_MAX: Duration = Duration::from_secs(120);
 /// Bits of a place that hold the position in the block.
 const INDEX_BITS: u32 = 24;
 
@@ -77,6 +82,8 @@ pub struct IndexerParts {
     pub directory: Arc<Directory>,
     /// Tells in which segment the last block lies.
     pub blocks: Arc<BlockIndex>,
+    /// Tells how much the pipeline has to do.
+    pub published: Arc<Published>,
 }
 
 impl Indexer {
@@ -104,6 +111,7 @@ impl Indexer {
 fn run(parts: &IndexerParts, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         if let Some(segment) = next_segment(parts)
+            && rest(parts, stop)
             && let Err(reason) = index_segment(parts, segment, stop)
         {
             tracing::warn!(segment, reason, "a look-up table could not be built; look-ups read the segment instead");
@@ -111,6 +119,18 @@ fn run(parts: &IndexerParts, stop: &AtomicBool) {
         }
         std::thread::park_timeout(LOOK);
     }
+}
+
+/// Waits while the pipeline has much to do; tells whether to go on.
+fn rest(parts: &IndexerParts, stop: &AtomicBool) -> bool {
+    let deadline = Instant::now() + REST_MAX;
+    while parts.published.waiting.load(Ordering::Relaxed) > BUSY_TRANSACTIONS && Instant::now() < deadline {
+        if stop.load(Ordering::Acquire) {
+            return false;
+        }
+        std::thread::park_timeout(LOOK);
+    }
+    true
 }
 
 /// The oldest sealed segment of the block log without tables.

@@ -227,6 +227,7 @@ impl Node {
                     chain: genesis.to_chain(),
                     directory,
                     blocks: blocks.clone(),
+                    published: published.clone(),
                 })
                 .map_err(system("start the indexer's thread"))?,
             ),

@@ -47,6 +47,7 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
         CliError::Node(error.to_string())
     })?;
     live.clear();
+    crate::memory::give_back_unused();
     print_start(node.report(), output);
     let live = Live::new(if is_live { output } else { &quiet });
     let failure = watch(&node, &stopping, &live, is_live);

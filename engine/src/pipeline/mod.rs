@@ -33,7 +33,7 @@ pub const LOG_NAMES: [&str; 3] = ["batches", "order", "blocks"];
 /// The only kind of record in each log.
 pub const RECORD_KIND: u8 = 1;
 /// Blocks between the order stage and the commit.
-pub const BLOCKS_IN_FLIGHT_MAX: usize = 16;
+pub const BLOCKS_IN_FLIGHT_MAX: usize = 8;
 
 /// A final block on its way to execution.
 pub struct FinalBlock {

@@ -1,6 +1,6 @@
 //! Questions to a node and its answers, as JSON on a query stream: for the command line and for small tools, never for floods.
 //!
-//! A request is one JSON object such as `{"account":{"key":"ed25519_..."}}`; the response is `{"ok":...}` or `{"error":"..."}`.
+//! A request is one JSON object such as `{"account":{"name":"ed25519_..."}}`; the response is `{"ok":...}` or `{"error":"..."}`.
 //! Amounts are decimal strings. Every answer is as of a committed height and names it.
 
 use serde::{Deserialize, Serialize};

@@ -38,6 +38,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long answers that were under way when the process was killed are still taken.
 const DRAIN: Duration = Duration::from_millis(50);
+/// How long a node whose connections broke has to end by itself.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 /// Streams that flood.
 const STREAMS: u32 = 2;
 /// Accounts of each stream.
@@ -248,6 +250,10 @@ impl Run {
                 result = &mut work => Some(result),
                 () = tokio::time::sleep(delay) => None,
             };
+            if ended.is_some() {
+                // A node that stops by itself is given the time to say why.
+                let _ = victim.wait(LAST_WORDS);
+            }
             let killed = killed(victim);
             match ended {
                 None => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use tana_bench::child::run_validator;
 use tana_bench::crash::{CrashOutcome, CrashPlan, crash};
 use tana_bench::disk_full::disk_full;
@@ -82,7 +82,7 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
         ..CrashPlan::new(program, arguments.data.clone(), seed)
     };
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(100);
     if arguments.disk_full {
         let found = disk_full(&plan).map_err(|reason| format!("{reason} (seed {seed})"))?;
         table.set_header(["a full disk", "passed"]);

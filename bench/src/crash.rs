@@ -30,7 +30,7 @@ use crate::dice::Dice;
 use crate::reports::Reports;
 use crate::scan::scan;
 use crate::victim::Victim;
-use crate::wallet::{Wallet, WalletCounts, WalletError, ask, run};
+use crate::wallet::{Wallet, WalletCounts, WalletError, ask, ask_nonces, run};
 
 /// How long a start may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -292,7 +292,7 @@ impl Run {
         let nobody: &[Vec<u8>] = &[];
         let flood = async |place: usize| {
             let wallet = &wallets[place];
-            wallet.borrow_mut().ask_nonces(&client).await?;
+            ask_nonces(wallet, &client).await?;
             let again = if place == 0 { self.again.as_slice() } else { nobody };
             let rate = self.plan.rate / u64::from(STREAMS);
             run(wallet, &client, again, rate, None, &self.reports).await

@@ -14,7 +14,7 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +24,7 @@ impl Dice {
 
     /// A number below `bound`; 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or(0)
+        self.draw().checked_rem(bound).unwrap_or(0)
     }
 
     /// A number from `low` to `high`, both included.
@@ -47,6 +47,6 @@ mod tests {
         assert!(
             (5..=7).all(|number| draws(1).contains(&number)) && draws(1).iter().all(|number| (5..=7).contains(number))
         );
-        assert_eq!((Dice::new(3).below(0), Dice::new(0).next()), (0, 0xe220_a839_7b1d_cdaf));
+        assert_eq!((Dice::new(3).below(0), Dice::new(0).draw()), (0, 0xe220_a839_7b1d_cdaf));
     }
 }

@@ -28,6 +28,9 @@ use crate::victim::anonymous_bytes;
 pub const WARM_UP_SECONDS: u64 = 5;
 /// How much memory may grow.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
+/// Seconds of the limit that the pool holds at most, and the fewest batches that a node has.
+const POOL_SECONDS: usize = 5;
+const POOL_BATCHES_MIN: usize = 16;
 /// How far the applied rate may be from the limit.
 const RATE_TOLERANCE: f64 = 0.1;
 /// Connections of the load.
@@ -162,6 +165,9 @@ pub fn held_back(plan: &HeldBackPlan, progress: &mut dyn FnMut(&str, u64, u64)) 
     let choices = ChainChoices { accounts: plan.accounts, window_ms, ..ChainChoices::default() };
     let chain = Chain::create(&plan.folder, &choices, |config| {
         config.execution_limit_per_s = plan.limit;
+        // Everything inside is drained within the time that the network gives to a frame that the flood's end has cut.
+        let batches = plan.limit as usize * POOL_SECONDS / config.ingest.batch_transactions;
+        config.ingest.pool_batches = batches.clamp(POOL_BATCHES_MIN, config.ingest.pool_batches);
         // The limit is kept block by block; blocks of a tenth of a second keep the rate even.
         config.order.block_transactions = (plan.limit as usize / 10).clamp(100, config.order.block_transactions);
     })

@@ -24,7 +24,7 @@ use crate::child::Validator;
 use crate::misbehave::{Misbehaved, misbehave};
 use crate::reports::Reports;
 use crate::victim::anonymous_bytes;
-use crate::wallet::{Wallet, run};
+use crate::wallet::{Wallet, ask_nonces, run};
 
 /// Addresses that idle clients come from: 10,000 connections are 200 each, less than an address may open at once.
 const ADDRESSES: u32 = 50;
@@ -135,7 +135,7 @@ impl Watched {
         let numbers: Vec<u32> = (0..WALLET_ACCOUNTS).collect();
         let currency = "USD".parse().map_err(text)?;
         let wallet = RefCell::new(Wallet::new(self.chain.genesis.to_chain(), currency, &numbers));
-        wallet.borrow_mut().ask_nonces(client).await.map_err(text)?;
+        ask_nonces(&wallet, client).await.map_err(text)?;
         let reports = RefCell::new(Reports::default());
         let sent = run(&wallet, client, &[], RATE, Some(TRANSFERS), &reports);
         tokio::time::timeout(TRANSFERS_TIMEOUT, sent).await.map_err(text)?.map_err(text)?;

@@ -124,18 +124,6 @@ impl Wallet {
         Self { chain, accounts, recipients, currency, turn, first, sent, waiting, counts }
     }
 
-    /// Asks the nonces of all accounts, all of which take part again.
-    pub async fn ask_nonces(&mut self, client: &TxClient) -> Result<(), WalletError> {
-        let mut stream = client.open_query().await?;
-        for (account, key) in self.accounts.iter_mut().zip(&self.recipients) {
-            match ask(&mut stream, &Request::Account { name: key.to_string() }).await? {
-                Ok(Answer::Account(found)) => (account.next_nonce, account.rests) = (found.nonce + 1, false),
-                other => return Err(WalletError::Answer(format!("{other:?} about {key}"))),
-            }
-        }
-        Ok(())
-    }
-
     /// Forgets what an earlier stream sent: sequences count from 0 on each.
     fn begin_stream(&mut self) {
         (self.first, self.waiting) = (0, 0);
@@ -245,6 +233,23 @@ impl Wallet {
     }
 }
 
+/// Asks the nonces of all accounts, all of which take part again.
+pub async fn ask_nonces(wallet: &RefCell<Wallet>, client: &TxClient) -> Result<(), WalletError> {
+    let mut stream = client.open_query().await?;
+    let keys = wallet.borrow().recipients.clone();
+    for (place, key) in keys.iter().enumerate() {
+        match ask(&mut stream, &Request::Account { name: key.to_string() }).await? {
+            Ok(Answer::Account(found)) => {
+                if let Some(account) = wallet.borrow_mut().accounts.get_mut(place) {
+                    (account.next_nonce, account.rests) = (found.nonce + 1, false);
+                }
+            }
+            other => return Err(WalletError::Answer(format!("{other:?} about {key}"))),
+        }
+    }
+    Ok(())
+}
+
 /// Runs a wallet on a submit stream at `rate` transactions a second until the connection ends, or until `total` were sent and all of them have
 /// their end. `again` is sent first, as it is.
 pub async fn run(
@@ -297,12 +302,7 @@ async fn send_all(
             owed -= made as f64;
             sender.send(&frame).await?;
         } else if wallet.borrow().all_rest() && wallet.borrow().waiting == 0 {
-            let mut asked = Wallet::new(wallet.borrow().chain, wallet.borrow().currency, &[]);
-            std::mem::swap(&mut asked.accounts, &mut wallet.borrow_mut().accounts);
-            asked.recipients.clone_from(&wallet.borrow().recipients);
-            let result = asked.ask_nonces(client).await;
-            std::mem::swap(&mut asked.accounts, &mut wallet.borrow_mut().accounts);
-            result?;
+            ask_nonces(wallet, client).await?;
         }
     }
 }

@@ -3,6 +3,8 @@
 //! One clean run makes a data folder; each case works on a copy. Records are found by their magic number: the tests know the layout of
 //! a segment (see `tana_store::log`), not the store's code.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -11,7 +13,7 @@ use tana_bench::chain::{Chain, ChainChoices};
 use tana_bench::dice::Dice;
 use tana_bench::reports::Reports;
 use tana_bench::scan::scan;
-use tana_bench::wallet::{Wallet, run};
+use tana_bench::wallet::{Wallet, ask_nonces, run};
 use tana_engine::node::Node;
 use tana_engine::verify_log::{VerifyReport, verify_log};
 use tana_net::{ServerPin, TxClient};
@@ -49,7 +51,7 @@ fn make() -> Original {
     runtime().block_on(async {
         let pin = ServerPin::Key(chain.validator.0);
         let client = TxClient::connect(node.report().listen, pin, None).await.unwrap();
-        wallet.borrow_mut().ask_nonces(&client).await.unwrap();
+        ask_nonces(&wallet, &client).await.unwrap();
         run(&wallet, &client, &[], 20_000, Some(TRANSACTIONS), &reports).await.unwrap();
     });
     node.stop().unwrap();

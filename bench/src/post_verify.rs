@@ -25,7 +25,7 @@ use tana_types::transaction::{SIGNATURE_BYTES, TRANSACTION_VERSION, TRANSFER_BYT
 use zerocopy::IntoBytes;
 
 use crate::chain::{ChainChoices, genesis_text};
-use crate::step::{cores, pin};
+use crate::step::{cores, pin, thread_time};
 
 /// Transfers of a block.
 pub const BLOCK_TRANSFERS: usize = 10_000;
@@ -167,14 +167,14 @@ pub fn measure(folder: &Path, accounts: u32, blocks: usize) -> Result<PostVerify
             if outcome.applied as usize != BLOCK_TRANSFERS {
                 return Err(format!("only {} of {BLOCK_TRANSFERS} transfers were applied", outcome.applied));
             }
-            let before = Instant::now();
+            let before = thread_time();
             let changes = LeafChanges {
                 indexes: &outcome.changed,
                 records: &outcome.records,
                 overflows: &outcome.overflow_hashes,
             };
             let accounts_root = tree.update(&changes, None).map_err(|error| error.to_string())?;
-            root_time += before.elapsed();
+            root_time += thread_time() - before;
             changed += outcome.changed.len() as u64;
             let sections = state.sections(accounts_root);
             let ids = batches.iter().flat_map(|batch| batch.ids.iter());
@@ -220,10 +220,10 @@ pub fn root_ns_per_account(accounts: u32, blocks: usize) -> Result<f64, String> 
         indexes.sort_unstable();
         indexes.dedup();
         let records: Vec<[u8; 96]> = indexes.iter().map(|index| [(index % 251) as u8 ^ block as u8; 96]).collect();
-        let before = Instant::now();
+        let before = thread_time();
         let changes = LeafChanges { indexes: &indexes, records: &records, overflows: &[] };
         tree.update(&changes, None).map_err(|error| error.to_string())?;
-        time += before.elapsed();
+        time += thread_time() - before;
         changed += indexes.len();
     }
     Ok(time.as_nanos() as f64 / changed as f64)

@@ -35,7 +35,7 @@ use crate::wallet::{Wallet, WalletCounts, WalletError, ask, ask_nonces, run};
 /// How long a start may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a clean stop may take.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long answers that were under way when the process was killed are still taken.
 const DRAIN: Duration = Duration::from_millis(50);
 /// How long a node whose connections broke has to end by itself.

@@ -198,6 +198,9 @@ impl Wiring {
         let accounts = u64::from(replayer.state.account_count());
         let published = Arc::new(Published::new(replayer.height, state_root, applied, accounts));
         published.proposed(tip.height);
+        let unfinished = final_blocks.iter().flat_map(|block| &block.block.batches).chain(&spare_batches);
+        let unfinished: u64 = unfinished.map(|sealed| sealed.batch.len() as u64).sum();
+        published.waiting.store(unfinished, Ordering::Release);
         let seeds: [u64; 4] = rand::random();
         let admission = AdmissionConfig {
             creations_per_second: self.config.ingest.creations_per_s.min(u64::from(u32::MAX)) as u32,

@@ -1,5 +1,7 @@
 //! A whole node in this process: flooded over QUIC, stopped, started again, and its log held against an independent replay.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use tana_execute::Outcome;
 use tana_ingest::Admission;
 use tana_store::{DurableState, DurableWriter, Position};
 use tana_types::account::NO_ACCOUNT;
+use tana_types::batch::{Entry, NO_SOURCE};
 
 use super::CommitEntry;
 use crate::answers::{Answers, Place};
@@ -119,7 +120,9 @@ impl CommitStage {
             let codes = &entry.outcome.codes[first..first + batch.len()];
             self.parts.answers.committed(batch.entries(), codes, Place { height, first_index: first as u64 });
             self.parts.published.record_applied(now_ns.saturating_sub(batch.arrived_ns), batch.len() as u64);
-            let creations = batch.entries().iter().filter(|entry| entry.sender == NO_ACCOUNT).count();
+            // What a restart found in the logs was never let through the gate of this process.
+            let is_creation = |entry: &&Entry| entry.sender == NO_ACCOUNT && entry.origin.source != NO_SOURCE;
+            let creations = batch.entries().iter().filter(is_creation).count();
             if creations > 0 {
                 self.parts.admission.creations().ended(creations as u32);
             }

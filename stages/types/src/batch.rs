@@ -122,8 +122,13 @@ impl Seal {
     }
 }
 
+/// No stream: nobody wants answers.
+pub const NO_STREAM: u32 = u32::MAX;
+/// No source: not from the network of this process run.
+pub const NO_SOURCE: u32 = u32::MAX;
+
 /// Where a transaction came from, so that its fate can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The stream that it arrived on, unique in a process run.
     pub stream: u32,
@@ -131,6 +136,13 @@ pub struct Origin {
     pub source: u32,
     /// Its place on the stream, from 0.
     pub sequence: u64,
+}
+
+impl Default for Origin {
+    /// From no stream and no source of this process: nobody is told and nobody is charged.
+    fn default() -> Self {
+        Self { stream: NO_STREAM, source: NO_SOURCE, sequence: 0 }
+    }
 }
 
 /// What is known of one transaction beside its bytes.

@@ -1,5 +1,7 @@
 //! The layouts against garbage, against themselves and against fixtures that must never change by accident.
 
+#![allow(clippy::unwrap_used)]
+
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use tana_types::account::{HotAccount, Overflow};
@@ -224,10 +226,10 @@ proptest! {
         if let Some(transaction) = Transaction::first_of(&bytes) {
             let _ = transaction.payload();
         }
-        if let Some(kind) = Kind::from_u8(kind) {
-            if let Ok(payload) = Payload::decode(kind, &bytes) {
-                prop_assert_eq!(payload.encode().unwrap(), bytes.clone());
-            }
+        if let Some(kind) = Kind::from_u8(kind)
+            && let Ok(payload) = Payload::decode(kind, &bytes)
+        {
+            prop_assert_eq!(payload.encode().unwrap(), bytes.clone());
         }
         if let Ok(header) = BlockHeader::decode(&bytes) {
             prop_assert_eq!(header.encode(), bytes.clone());

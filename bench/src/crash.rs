@@ -177,7 +177,7 @@ impl Run {
     ) -> Result<Self, String> {
         let choices = ChainChoices { accounts: plan.accounts, ..ChainChoices::default() };
         let chain = Chain::create(&plan.folder, &choices, |config| {
-            config.log.segment_mib = 1;
+            config.use_segments_of(1);
             config.checkpoint.interval_s = 1;
             config.order.empty_interval_ms = 5_000;
             change(config);

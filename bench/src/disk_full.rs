@@ -59,7 +59,7 @@ pub fn disk_full(plan: &CrashPlan) -> Result<DiskFullOutcome, String> {
     let balloon = folder.join("balloon");
     std::fs::write(&balloon, vec![1; BALLOON_BYTES]).map_err(|error| format!("cannot write the balloon: {error}"))?;
     let plan = CrashPlan { rate: RATE, ..plan.clone() };
-    let mut run = Run::new(&plan, |config| config.log.segment_mib = 4)?;
+    let mut run = Run::new(&plan, |config| config.use_segments_of(4))?;
     let mut victim = run.spawn()?;
     let ready = run.await_ready(&mut victim)?;
     let flooded = run.flood(&mut victim, &ready, FILL_TIMEOUT);

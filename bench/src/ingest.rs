@@ -9,8 +9,9 @@ use ed25519_dalek::SigningKey;
 use tana_accounts::directory;
 use tana_engine::channel::channel;
 use tana_engine::clock::{Clock, wall_ms};
-use tana_engine::intake::NodeIntake;
+use tana_engine::intake::{IntakeParts, NodeIntake};
 use tana_engine::pool::Pool;
+use tana_engine::published::Published;
 use tana_engine::sources::Sources;
 use tana_ingest::{Admission, AdmissionConfig, BatchLimits};
 use tana_net::{Identity, ServerConfig, ServerPin, TxClient, TxServer};
@@ -41,8 +42,9 @@ pub fn one_core_tps(accounts: u32, count: u32) -> Result<f64, String> {
     let pool = Arc::new(Pool::new(256));
     let (outlet, inlet) = channel(256, Vec::new());
     let sources = Arc::new(Sources::default());
-    let intake =
-        NodeIntake::new(admission.clone(), BatchLimits::default(), 1, pool.clone(), outlet, sources, Clock::new());
+    let published = Arc::new(Published::new(0, [0; 32], 0, 0));
+    let parts = IntakeParts { admission: admission.clone(), pool: pool.clone(), verify: outlet, sources, published };
+    let intake = NodeIntake::new(parts, BatchLimits::default(), 1, Clock::new());
     let intake = Arc::new(intake.map_err(|error| text(&error))?);
     let key = SigningKey::from_bytes(&[8; 32]);
     let identity = Identity::from_signing_key(&key).map_err(|error| text(&error))?;

@@ -38,7 +38,7 @@ fn make() -> Original {
     let folder = tempfile::tempdir().unwrap();
     let choices = ChainChoices { accounts: ACCOUNTS, ..ChainChoices::default() };
     let chain = Chain::create(folder.path(), &choices, |config| {
-        config.log.segment_mib = 1;
+        config.use_segments_of(1);
         config.checkpoint.interval_s = 1;
         config.order.empty_interval_ms = 3_600_000;
         config.threads.pin = false;

@@ -67,7 +67,7 @@ spin = false
 # The shortest time between blocks that hold transactions, milliseconds, 1 to 10,000.
 block_interval_ms = 10
 # Transactions at which a block is made without waiting, 1 to 100,000.
-block_transactions = 20000
+block_transactions = 10000
 # The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.
 empty_interval_ms = 1000
 

@@ -16,10 +16,10 @@ pub struct BlockIndex {
 }
 
 impl BlockIndex {
-    /// An index that knows only that `height` lies at `position`, or nothing.
-    pub fn new(first: Option<(u64, u64)>) -> Self {
-        let last_position = AtomicU64::new(first.map_or(0, |(_, position)| position));
-        Self { entries: RwLock::new(first.into_iter().collect()), last_position }
+    /// An index that knows some heights with their places, ascending.
+    pub fn new(known: Vec<(u64, u64)>) -> Self {
+        let last_position = AtomicU64::new(known.last().map_or(0, |(_, position)| *position));
+        Self { entries: RwLock::new(known), last_position }
     }
 
     /// Notes the next height's place.
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_nearest_known_height_is_found() {
-        let index = BlockIndex::new(None);
+        let index = BlockIndex::new(Vec::new());
         for height in 5..=200 {
             index.push(height, height * 10);
         }

@@ -185,12 +185,12 @@ impl Checkpointer {
         let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             while !stop_there.load(Ordering::Acquire) {
                 match write_one(&checkpoint, &input, &stop_there) {
-                    Ok(written) => {
-                        if let Some(height) = written {
-                            tracing::debug!(height, "checkpoint written");
-                        }
+                    Ok(Some(height)) => {
+                        tracing::debug!(height, "checkpoint written");
                         busy_there.store(false, Ordering::Release);
                     }
+                    // The node stops, or never came to start.
+                    Ok(None) => return,
                     Err(error) => {
                         failure.tell(format!("the checkpoint cannot be written: {error}"));
                         return;

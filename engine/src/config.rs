@@ -217,7 +217,7 @@ impl Default for ThreadsConfig {
 
 impl Default for OrderConfig {
     fn default() -> Self {
-        Self { block_interval_ms: 10, block_transactions: 20_000, empty_interval_ms: 1_000 }
+        Self { block_interval_ms: 10, block_transactions: 10_000, empty_interval_ms: 1_000 }
     }
 }
 
@@ -252,6 +252,16 @@ impl NodeConfig {
         }
     }
 
+    /// Sets small segments, and blocks and batches that surely fit them: for tests and small disks.
+    pub fn use_segments_of(&mut self, mib: u64) {
+        self.log.segment_mib = mib;
+        // A transaction adds about 5 KB to a commit record at the very most, and a record fills half a segment at the most.
+        let transactions = ((mib << 19) / 8_192).max(1) as usize;
+        self.ingest.batch_transactions = self.ingest.batch_transactions.min(transactions);
+        self.order.block_transactions = self.order.block_transactions.min(transactions);
+        self.ingest.batch_kib = self.ingest.batch_kib.min((mib << 7) as usize).max(4);
+    }
+
     /// Checks every range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let range = |key, value: u64, low: u64, high: u64, range| {
@@ -263,6 +273,10 @@ impl NodeConfig {
         range("ingest.batch_kib", ingest.batch_kib as u64, 4, 1_024, "4 to 1,024")?;
         range("ingest.flush_ms", ingest.flush_ms, 1, 1_000, "1 to 1,000")?;
         range("ingest.pool_batches", ingest.pool_batches as u64, 16, 65_536, "16 to 65,536")?;
+        if ingest.pool_batches < 4 * ingest.threads {
+            let (key, value) = ("ingest.pool_batches", ingest.pool_batches as u64);
+            return Err(ConfigError::Range { key, value, range: "at least four for each of ingest.threads" });
+        }
         range("ingest.connections_max", ingest.connections_max as u64, 1, 100_000, "1 to 100,000")?;
         range("ingest.connections_per_ip_max", ingest.connections_per_ip_max as u64, 1, 100_000, "1 to 100,000")?;
         range("ingest.creations_per_s", ingest.creations_per_s, 1, 1_000_000, "1 to 1,000,000")?;

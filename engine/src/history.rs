@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tana_commit::CommitRecord;
 use tana_store::{LogReader, Position, Table};
@@ -38,13 +39,21 @@ pub struct History {
     pub published: Arc<Published>,
 }
 
+/// Look-ups give up at a moment that their caller sets, so that nobody can keep a node reading.
+fn in_time(until: Instant) -> Result<(), String> {
+    if Instant::now() < until {
+        return Ok(());
+    }
+    Err("the look-up took too long, because what it needs has no table yet; ask again in a few minutes".to_owned())
+}
+
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
 impl History {
     /// One block; the latest committed one without a height.
-    pub fn block(&self, height: Option<u64>) -> Result<query::Block, String> {
+    pub fn block(&self, height: Option<u64>, until: Instant) -> Result<query::Block, String> {
         let committed = self.published.committed.load(Ordering::Acquire);
         let height = height.unwrap_or(committed);
         if height == 0 {
@@ -54,7 +63,7 @@ impl History {
             return Err(format!("there is no block {height} yet; the last committed height is {committed}"));
         }
         let mut found = None;
-        self.visit_from(height, |record, _| {
+        self.visit_from(height, until, |record, _| {
             if record.header.height == height {
                 found = Some(describe(record));
             }
@@ -64,28 +73,32 @@ impl History {
     }
 
     /// Where a transaction ended; its applied place if it has one.
-    pub fn transaction(&self, id: &str) -> Result<query::Transaction, String> {
+    pub fn transaction(&self, id: &str, until: Instant) -> Result<query::Transaction, String> {
         let mut wanted = [0; 32];
         hex::decode_to_slice(id, &mut wanted).map_err(|_| "an identifier has 64 hexadecimal digits".to_owned())?;
         let reader = LogReader::open(&self.logs, LOG_NAMES[BLOCK_LOG]).map_err(text)?;
         let first = reader.first_position().map_err(text)?.segment;
         let last = Position::from_u64(self.blocks.last_position()).segment;
+        let mut best = None;
         for segment in (first..=last).rev() {
             let found = match Table::open(&table_path(&self.tables, TableKind::Transactions, segment)) {
-                Ok(table) => self.find_in_table(&table, &wanted)?,
-                Err(_) => self.find_by_reading(segment, &wanted)?,
+                Ok(table) => self.find_in_table(&table, &wanted, until)?,
+                Err(_) => self.find_by_reading(segment, &wanted, until)?,
             };
-            if let Some(found) = found {
-                return Ok(found);
+            best = better(best, found);
+            // Applied is once and for all; a failure or a copy may hide an older place that says more.
+            if best.as_ref().is_some_and(|best| rank(best) == 2) {
+                break;
             }
         }
-        Err(format!("no committed block holds the transaction {id}"))
+        best.ok_or_else(|| format!("no committed block holds the transaction {id}"))
     }
 
     /// Hands committed records to `visit` from the nearest known place at or below `height` on, until it says stop.
     fn visit_from(
         &self,
         height: u64,
+        until: Instant,
         mut visit: impl FnMut(&CommitRecord<'_>, Position) -> bool,
     ) -> Result<(), String> {
         let committed = self.published.committed.load(Ordering::Acquire);
@@ -96,6 +109,7 @@ impl History {
         }
         .map_err(text)?;
         while let Some(record) = records.next_record().map_err(text)? {
+            in_time(until)?;
             let commit = CommitRecord::decode(record.payload).map_err(text)?;
             if commit.header.height > committed || !visit(&commit, record.position) {
                 break;
@@ -104,12 +118,17 @@ impl History {
         Ok(())
     }
 
-    fn find_in_table(&self, table: &Table, wanted: &Hash) -> Result<Option<query::Transaction>, String> {
+    fn find_in_table(
+        &self,
+        table: &Table,
+        wanted: &Hash,
+        until: Instant,
+    ) -> Result<Option<query::Transaction>, String> {
         let mut best = None;
         for place in table.lookup(key_of_id(wanted)).map_err(text)? {
             let (height, index) = place_of(place);
             let mut found = None;
-            self.visit_from(height, |record, _| {
+            self.visit_from(height, until, |record, _| {
                 if record.header.height == height {
                     found = self.at(record, index, wanted).transpose();
                 }
@@ -120,7 +139,12 @@ impl History {
         Ok(best)
     }
 
-    fn find_by_reading(&self, segment: u32, wanted: &Hash) -> Result<Option<query::Transaction>, String> {
+    fn find_by_reading(
+        &self,
+        segment: u32,
+        wanted: &Hash,
+        until: Instant,
+    ) -> Result<Option<query::Transaction>, String> {
         let committed = self.published.committed.load(Ordering::Acquire);
         let reader = LogReader::open(&self.logs, LOG_NAMES[BLOCK_LOG]).map_err(text)?;
         let mut records = reader.iter_from(Position::segment_start(segment)).map_err(text)?;
@@ -129,6 +153,7 @@ impl History {
             if record.position.segment != segment {
                 break;
             }
+            in_time(until)?;
             let commit = CommitRecord::decode(record.payload).map_err(text)?;
             if commit.header.height > committed {
                 break;
@@ -175,12 +200,21 @@ pub fn read_batch(logs: &std::path::Path, chain: &Chain, position: u64) -> Resul
     Ok(batch)
 }
 
-/// The applied place wins over any other, the earlier over the later.
+/// How much a place says: where the nonce was consumed with effect, where it was consumed without, where it was passed over.
+fn rank(place: &query::Transaction) -> u8 {
+    let code = Code::ALL.iter().find(|code| code.name() == place.code);
+    match code {
+        Some(Code::Applied) => 2,
+        Some(code) if code.is_skipped() => 0,
+        _ => 1,
+    }
+}
+
+/// The place that says more; of two alike the earlier one.
 fn better(one: Option<query::Transaction>, other: Option<query::Transaction>) -> Option<query::Transaction> {
     match (one, other) {
         (Some(one), Some(other)) => {
-            let applied = |place: &query::Transaction| place.code == Code::Applied.name();
-            let later_wins = applied(&other) && !applied(&one);
+            let later_wins = (rank(&other), other.height < one.height) > (rank(&one), false);
             Some(if later_wins { other } else { one })
         }
         (one, other) => one.or(other),

@@ -18,6 +18,7 @@ use crate::answers::Answers;
 use crate::channel::Outlet;
 use crate::clock::{Clock, wall_ms};
 use crate::pool::Pool;
+use crate::published::Published;
 use crate::query::QueryService;
 use crate::sources::Sources;
 use crate::stage::StageCounters;
@@ -28,11 +29,26 @@ pub struct NodeIntake {
     shards: Vec<Mutex<Shard>>,
     port: Port,
     sources: Arc<Sources>,
+    published: Arc<Published>,
     hub: OnceLock<AnswerHub>,
     queries: OnceLock<Arc<QueryService>>,
     clock: Clock,
     counters: Arc<StageCounters>,
     room: Arc<Notify>,
+}
+
+/// What an intake is made of.
+pub struct IntakeParts {
+    /// The judge.
+    pub admission: Arc<Admission>,
+    /// Where empty batches come from.
+    pub pool: Arc<Pool>,
+    /// Where full ones go.
+    pub verify: Outlet<Batch>,
+    /// Who sent what.
+    pub sources: Arc<Sources>,
+    /// The chain's time.
+    pub published: Arc<Published>,
 }
 
 struct Shard {
@@ -62,25 +78,18 @@ impl BatchPort for Port {
 
 impl NodeIntake {
     /// An intake of `shards` shards.
-    pub fn new(
-        admission: Arc<Admission>,
-        limits: BatchLimits,
-        shards: usize,
-        pool: Arc<Pool>,
-        verify: Outlet<Batch>,
-        sources: Arc<Sources>,
-        clock: Clock,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(parts: IntakeParts, limits: BatchLimits, shards: usize, clock: Clock) -> Result<Self, ConfigError> {
         let shard = || -> Result<_, ConfigError> {
             let batcher = Batcher::new(limits)?;
             Ok(Mutex::new(Shard { batcher, rejected: Vec::new(), sequences: AHashMap::new() }))
         };
         Ok(Self {
-            admission,
+            admission: parts.admission,
             shards: (0..shards).map(|_| shard()).collect::<Result<_, _>>()?,
-            room: pool.room.clone(),
-            port: Port { pool, verify, next_number: Arc::default() },
-            sources,
+            room: parts.pool.room.clone(),
+            port: Port { pool: parts.pool, verify: parts.verify, next_number: Arc::default() },
+            sources: parts.sources,
+            published: parts.published,
             hub: OnceLock::new(),
             queries: OnceLock::new(),
             clock,
@@ -104,6 +113,11 @@ impl NodeIntake {
     /// The ingest stage's counters.
     pub fn counters(&self) -> &Arc<StageCounters> {
         &self.counters
+    }
+
+    /// The earliest timestamp that the next block can have: a clock that was set back does not take the chain's time along.
+    fn block_time_ms(&self) -> u64 {
+        wall_ms().max(self.published.last_timestamp_ms.load(Ordering::Relaxed))
     }
 
     /// Batches that were handed to the verifiers so far.
@@ -138,7 +152,7 @@ impl NodeIntake {
         let first_sequence = if stream.wants_answers() { *shard.sequences.entry(stream.0).or_default() } else { 0 };
         let origin =
             FrameOrigin { stream: stream.0, source: number, first_sequence, suspect: source.score.is_suspect() };
-        let now = Moment { engine_ns: self.clock.now_ns(), wall_ms: wall_ms() };
+        let now = Moment { engine_ns: self.clock.now_ns(), wall_ms: self.block_time_ms() };
         let mut port = self.port.clone();
         let offered = shard.batcher.offer(&self.admission, &origin, frame, now, &mut port, &mut shard.rejected);
         if stream.wants_answers() {

@@ -28,7 +28,7 @@ use crate::intake::NodeIntake;
 use crate::keyfile::{KeyFileError, load_key_file};
 use crate::metrics::{NetworkCounters, NodeMetrics};
 use crate::published::Published;
-use crate::query::{NodeFacts, QueryService};
+use crate::query::{NodeFacts, QueryService, READS_MAX};
 use crate::recover::recover;
 use crate::replay::{DataFolders, Progress, ReplayError};
 use crate::wiring::{Wiring, WiringParts};
@@ -89,6 +89,27 @@ pub enum NodeError {
     /// The identity cannot be made.
     #[error(transparent)]
     Identity(#[from] tana_net::identity::IdentityError),
+    /// A block could become final whose commit record does not fit a segment.
+    #[error(
+        "a block of {transactions} transactions may need a larger record than half a segment: set log.segment_mib to {needed_mib} or more, or \
+         order.block_transactions and ingest.batch_transactions lower"
+    )]
+    Room {
+        /// Transactions of the largest block.
+        transactions: usize,
+        /// MiB that a segment needs.
+        needed_mib: u64,
+    },
+    /// Batches could expire while they wait.
+    #[error(
+        "ingest.pool_batches is {pool}, but may be at most half of the genesis' rules.batch_expiry_blocks, {expiry}"
+    )]
+    Expiry {
+        /// Batches in existence.
+        pool: u64,
+        /// Blocks for which a batch may be listed.
+        expiry: u64,
+    },
     /// A core is not there.
     #[error(transparent)]
     Cores(#[from] CoreError),
@@ -248,8 +269,14 @@ impl Node {
             verify_backend: report.verify_backend.clone(),
             log_backend: report.log_backend.clone(),
         };
-        let queries =
-            QueryService { facts, published: published.clone(), questions, history, metrics: metrics.clone() };
+        let queries = QueryService {
+            facts,
+            published: published.clone(),
+            questions,
+            history,
+            reads: Arc::new(tokio::sync::Semaphore::new(READS_MAX)),
+            metrics: metrics.clone(),
+        };
         intake.open(answers, Arc::new(queries));
         Ok(Self {
             report,

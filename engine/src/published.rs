@@ -27,6 +27,8 @@ pub struct Published {
     pub skipped: AtomicU64,
     /// Transactions sealed and not yet committed.
     pub waiting: AtomicU64,
+    /// The timestamp of the last proposed block, milliseconds since 1970.
+    pub last_timestamp_ms: AtomicU64,
     /// Accounts, the sentinel included.
     pub accounts: AtomicU64,
     /// Batches of the intake that the lane has taken, empty ones too.
@@ -86,6 +88,7 @@ impl Published {
             failed: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
+            last_timestamp_ms: AtomicU64::new(0),
             accounts: AtomicU64::new(accounts),
             lane_batches: AtomicU64::new(0),
             state_root: Mutex::new(state_root),
@@ -106,8 +109,10 @@ impl Published {
 
     /// A height was committed with this state root.
     pub fn commit(&self, height: u64, state_root: Hash) {
-        *self.state_root.lock() = state_root;
+        let mut current = self.state_root.lock();
+        *current = state_root;
         self.committed.store(height, Ordering::Release);
+        drop(current);
         self.advanced.notify_all();
     }
 

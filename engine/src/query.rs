@@ -4,12 +4,12 @@
 //! History is read on a thread that may wait; nothing here touches a stage but for one bounded channel of questions.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tana_execute::State;
 use tana_net::QueryFuture;
 use tana_types::query::{Answer, Request, Response, Status, serde_json_text::Text};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::channel::Outlet;
 use crate::history::History;
@@ -22,6 +22,10 @@ use std::sync::atomic::Ordering;
 pub const QUESTIONS_MAX: usize = 256;
 /// How long an answer waits for its height to be committed.
 const COMMIT_WAIT: Duration = Duration::from_secs(10);
+/// Look-ups in the logs at once; the others wait.
+pub const READS_MAX: usize = 2;
+/// How long a look-up in the logs may take.
+const READ_TIME: Duration = Duration::from_secs(5);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -52,6 +56,8 @@ pub struct QueryService {
     pub questions: Outlet<StateQuestion>,
     /// The logs.
     pub history: Arc<History>,
+    /// How many read the logs at once.
+    pub reads: Arc<Semaphore>,
     /// Counters.
     pub metrics: Arc<NodeMetrics>,
 }
@@ -80,9 +86,11 @@ impl QueryService {
             }
             Request::Currencies => self.ask(|state| Ok(Answer::Currencies(state.currencies()))).await,
             Request::Pending => self.ask(|state| Ok(Answer::Pending(state.pending()))).await,
-            Request::Block { height } => self.read(move |history| history.block(height).map(Answer::Block)).await,
+            Request::Block { height } => {
+                self.read(move |history| history.block(height, until()).map(Answer::Block)).await
+            }
             Request::Transaction { id } => {
-                self.read(move |history| history.transaction(&id).map(Answer::Transaction)).await
+                self.read(move |history| history.transaction(&id, until()).map(Answer::Transaction)).await
             }
         };
         answer.map_or_else(Response::Error, Response::Ok)
@@ -131,10 +139,22 @@ impl QueryService {
         &self,
         question: impl FnOnce(&History) -> Result<Answer, String> + Send + 'static,
     ) -> Result<Answer, String> {
+        // The permit goes along: a question whose client is gone still counts until it ends.
+        let Ok(permit) = self.reads.clone().acquire_owned().await else {
+            return Err("the node is stopping".to_owned());
+        };
         let history = self.history.clone();
-        let answer = tokio::task::spawn_blocking(move || question(&history)).await;
+        let answer = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            question(&history)
+        })
+        .await;
         answer.unwrap_or_else(|_| Err("the look-up failed; this is a defect of the node, please report it".to_owned()))
     }
+}
+
+fn until() -> Instant {
+    Instant::now() + READ_TIME
 }
 
 fn unknown_account(name: &str) -> String {

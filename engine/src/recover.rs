@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tana_accounts::directory;
 use tana_execute::State;
 use tana_order::{Block, SealedBatch, Tip};
-use tana_store::{Checkpoint, LogFound, Position};
+use tana_store::{Checkpoint, LogFound, LogReader, Position};
 use tana_types::genesis::Genesis;
 use tana_types::header::BlockHeader;
 
 use crate::attested::Attested;
 use crate::block_index::BlockIndex;
 use crate::checkpointer::Resume;
-use crate::pipeline::{BLOCK_LOG, FinalBlock};
+use crate::pipeline::{BLOCK_LOG, FinalBlock, LOG_NAMES};
 use crate::replay::{
-    BatchSource, DataFolders, HeaderSource, Progress, RecordSource, ReplayError, Replayer, build_tree,
+    BatchSource, DataFolders, HeaderSource, Progress, RecordSource, ReplayError, Replayer, build_tree, check_published,
+    published_height,
 };
 
 /// What the pipeline starts with.
@@ -153,6 +154,19 @@ impl Walk {
     }
 }
 
+/// The first block of each segment up to a committed block, and that block: from there a look-up reads one segment at the most.
+fn known_blocks(folders: &DataFolders, height: u64, position: Position) -> Result<Vec<(u64, u64)>, ReplayError> {
+    let first = LogReader::open(&folders.logs, LOG_NAMES[BLOCK_LOG])?.first_position()?;
+    let mut known = Vec::new();
+    for segment in first.segment..=position.segment {
+        let mut records = RecordSource::open_at(&folders.logs, Position::segment_start(segment))?;
+        let first = records.next_record(|record, position| Ok((record.header.height, position.to_u64())))?;
+        known.extend(first.filter(|(first, _)| *first < height));
+    }
+    known.push((height, position.to_u64()));
+    Ok(known)
+}
+
 fn tip_of(block: &Block) -> Tip {
     Tip {
         height: block.header.height,
@@ -183,7 +197,10 @@ pub fn recover(
         executed_height: resume.executed_height,
         unattested: replayer.height > 0,
     };
-    let blocks = BlockIndex::new(positions[2].map(|position| (replayer.height, position.to_u64())));
+    let blocks = match positions[2] {
+        Some(position) => BlockIndex::new(known_blocks(folders, replayer.height, position)?),
+        None => BlockIndex::new(Vec::new()),
+    };
     let recovered = Recovered {
         tip,
         final_blocks: Vec::new(),
@@ -213,6 +230,7 @@ pub fn recover(
         let reason = "the block log holds committed blocks that the order log does not name".to_owned();
         return Err(ReplayError::Broken { height: committed + 1, reason });
     }
+    check_published(published_height(folders), committed)?;
     let Walk { batches, mut recovered, .. } = walk;
     (recovered.spare_batches, recovered.last_sequence) = batches.rest()?;
     Ok(recovered)

@@ -19,7 +19,7 @@ use tana_execute::{Outcome, State};
 use tana_order::{Block, ExecutedRoots, SealedBatch};
 use tana_root::{AccountTree, LeafChanges, hash_leaves};
 use tana_store::log::LogIterator;
-use tana_store::{LogReader, Position, StoreError};
+use tana_store::{DurableReader, LogReader, Position, StoreError};
 use tana_types::Hash;
 use tana_types::batch::Batch;
 use tana_types::codec::DecodeError;
@@ -167,6 +167,24 @@ pub struct Replayed {
     pub roots: ExecutedRoots,
 }
 
+/// The height that a node last published as committed. The file is never synced, so after a power cut it may be behind the logs, but never
+/// ahead of them: a log that ends below it has lost what was acknowledged.
+pub fn published_height(folders: &DataFolders) -> u64 {
+    let state = DurableReader::open(&folders.logs).and_then(|reader| reader.read());
+    state.ok().flatten().map_or(0, |state| state.height)
+}
+
+/// Refuses logs that end below what was published.
+pub fn check_published(published: u64, committed: u64) -> Result<(), ReplayError> {
+    if committed >= published {
+        return Ok(());
+    }
+    let reason = format!(
+        "height {published} was published as committed, but the logs hold committed blocks only up to {committed}"
+    );
+    Err(ReplayError::Broken { height: committed + 1, reason })
+}
+
 /// Progress: what is being done, how far, of how much (0 when unknown).
 pub type Progress<'a> = &'a dyn Fn(&'static str, u64, u64);
 
@@ -312,6 +330,11 @@ impl RecordSource {
             None => reader.iter()?,
         };
         Ok(Self { records })
+    }
+
+    /// Starts with the record at `position`, or at the start of a segment.
+    pub fn open_at(logs: &Path, position: Position) -> Result<Self, ReplayError> {
+        Ok(Self { records: LogReader::open(logs, LOG_NAMES[BLOCK_LOG])?.iter_from(position)? })
     }
 
     /// Hands the next record to `visit`; none at the end.

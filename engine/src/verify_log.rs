@@ -11,7 +11,10 @@ use tana_types::genesis::Genesis;
 use tana_types::transaction::Chain;
 use tana_verify::{Backend, Item, Mode, NoCache, Verifier};
 
-use crate::replay::{BatchSource, DataFolders, HeaderSource, Progress, RecordSource, ReplayError, Replayer};
+use crate::replay::{
+    BatchSource, DataFolders, HeaderSource, Progress, RecordSource, ReplayError, Replayer, check_published,
+    published_height,
+};
 
 /// What was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
@@ -44,6 +47,7 @@ pub struct VerifyReport {
 /// writes meanwhile is checked as far as it is durable.
 pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Result<VerifyReport, ReplayError> {
     let folders = DataFolders::new(data);
+    let published = published_height(&folders);
     let chain = genesis.to_chain();
     let mut replayer = Replayer::from_genesis(genesis, progress)?;
     let mut headers = HeaderSource::open(&folders.logs, None)?;
@@ -74,6 +78,7 @@ pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Res
         }
         progress("blocks", report.blocks, 0);
     }
+    check_published(published, report.committed_blocks)?;
     report.unlisted_batches = batches.rest()?.0.len() as u64;
     report.accounts = u64::from(replayer.state.account_count()) - 1;
     report.state_root = hex::encode(state_root);

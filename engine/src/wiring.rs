@@ -15,8 +15,10 @@ use tana_net::AnswerHub;
 use tana_order::{ExecutedRoots, Orderer, SealedBatch, Solo, SoloConfig};
 use tana_store::checkpoint::MAP_BYTES_DEFAULT;
 use tana_store::{Checkpoint, CheckpointMode, Durable, DurableWriter, LogBackend, LogConfig, LogThread};
-use tana_types::batch::Batch;
+use tana_types::account::{ACCOUNT_CURRENCIES_MAX, RECORD_BYTES};
+use tana_types::batch::{Batch, SEAL_BYTES};
 use tana_types::genesis::Genesis;
+use tana_types::header::HEADER_BYTES_MAX;
 use tana_types::key::PublicKey;
 use tana_types::transaction::Chain;
 use tana_verify::{Backend, Verifier};
@@ -30,7 +32,7 @@ use crate::config::{LogWriter, NodeConfig, VerifyBackend};
 use crate::cores;
 use crate::executor::ThreadPlan;
 use crate::failure::Failure;
-use crate::intake::NodeIntake;
+use crate::intake::{IntakeParts, NodeIntake};
 use crate::layout::{Role, ThreadLayout, lay_out};
 use crate::metrics::NodeMetrics;
 use crate::node::NodeError;
@@ -130,6 +132,7 @@ impl Wiring {
         key: SigningKey,
         failure: Arc<Failure>,
     ) -> Result<Self, NodeError> {
+        check_room(config, genesis)?;
         let (backend, backend_reason) = choose_backend(config.verify.backend)?;
         let cores = cores::layout(&config.threads.cores)?;
         let layout = lay_out(&cores, config.verify.threads);
@@ -158,7 +161,7 @@ impl Wiring {
     pub fn start_log(&mut self, folders: &DataFolders) -> Result<LogThread, NodeError> {
         let config = LogConfig {
             segment_bytes: self.config.log.segment_mib << 20,
-            record_bytes_max: RECORD_BYTES_MAX.min((self.config.log.segment_mib << 19) as usize),
+            record_bytes_max: record_bytes_max(&self.config),
             backend: match self.config.log.writer {
                 LogWriter::Auto => LogBackend::Auto,
                 LogWriter::Plain => LogBackend::Plain,
@@ -198,6 +201,7 @@ impl Wiring {
         let accounts = u64::from(replayer.state.account_count());
         let published = Arc::new(Published::new(replayer.height, state_root, applied, accounts));
         published.proposed(tip.height);
+        published.last_timestamp_ms.store(tip.timestamp_ms, Ordering::Relaxed);
         let unfinished = final_blocks.iter().flat_map(|block| &block.block.batches).chain(&spare_batches);
         let unfinished: u64 = unfinished.map(|sealed| sealed.batch.len() as u64).sum();
         published.waiting.store(unfinished, Ordering::Release);
@@ -209,18 +213,16 @@ impl Wiring {
         let admission = Arc::new(Admission::new(&admission, &self.chain, &self.genesis.rules, directory.clone())?);
         let pool = Arc::new(Pool::new(self.config.ingest.pool_batches));
         let sources = Arc::new(Sources::default());
-        let intake = Arc::new(NodeIntake::new(
-            admission.clone(),
-            BatchLimits {
-                transactions: self.config.ingest.batch_transactions,
-                body_bytes: self.config.ingest.batch_kib << 10,
-            },
-            self.config.ingest.threads,
-            pool.clone(),
-            self.channels.verify.0.clone(),
-            sources.clone(),
-            self.clock,
-        )?);
+        let parts = IntakeParts {
+            admission: admission.clone(),
+            pool: pool.clone(),
+            verify: self.channels.verify.0.clone(),
+            sources: sources.clone(),
+            published: published.clone(),
+        };
+        let ingest = &self.config.ingest;
+        let limits = BatchLimits { transactions: ingest.batch_transactions, body_bytes: ingest.batch_kib << 10 };
+        let intake = Arc::new(NodeIntake::new(parts, limits, ingest.threads, self.clock)?);
         let bad_signatures = Arc::new(AtomicU64::new(0));
         let metrics = Arc::new(NodeMetrics::new(
             self.clock,
@@ -230,13 +232,11 @@ impl Wiring {
             bad_signatures.clone(),
         ));
         let orderer = self.orderer(&replayer, tip, spare_batches);
-        for block in final_blocks {
-            self.channels.blocks.0.send(block);
-        }
         let blocks = Arc::new(blocks);
         let pipeline = Pipeline {
             replayer,
             orderer,
+            final_blocks,
             lane: Lane::new(self.chain, self.key.clone(), last_sequence, self.genesis.rules.batch_expiry_blocks),
             feed,
             checkpoints,
@@ -306,8 +306,33 @@ impl Wiring {
 
 /// The order in which stages are shown.
 const STAGE_ORDER: [&str; 7] = ["ingest", "verify", "lane", "order", "execute", "root", "commit"];
-/// The largest record: a block of 50,000 transactions that all touch new accounts with long texts is below it.
-const RECORD_BYTES_MAX: usize = 64 << 20;
+/// The largest record, whatever the size of a segment.
+const RECORD_BYTES_MAX: usize = 256 << 20;
+/// The most bytes that one transaction adds to a commit record: its code, and for each of two accounts an index, a record, and the largest
+/// overflow (version, username, display name, biography, 64 balances of 20 bytes) behind its place and length.
+const COMMIT_BYTES_PER_TRANSACTION: usize =
+    1 + 2 * (4 + RECORD_BYTES + 8 + (1 + 51 + 101 + 1_002 + 2 + 20 * ACCOUNT_CURRENCIES_MAX));
+
+/// A record may fill half a segment.
+fn record_bytes_max(config: &NodeConfig) -> usize {
+    RECORD_BYTES_MAX.min((config.log.segment_mib << 19) as usize)
+}
+
+/// Checks that whatever becomes final can also be committed, and that no batch can expire while it waits.
+fn check_room(config: &NodeConfig, genesis: &Genesis) -> Result<(), NodeError> {
+    let transactions = config.order.block_transactions.max(config.ingest.batch_transactions);
+    let block = transactions * COMMIT_BYTES_PER_TRANSACTION + 2 * HEADER_BYTES_MAX;
+    let batch = (config.ingest.batch_kib << 10) + SEAL_BYTES;
+    let needed = block.max(batch);
+    if needed > record_bytes_max(config) {
+        return Err(NodeError::Room { transactions, needed_mib: needed.div_ceil(1 << 19) as u64 });
+    }
+    if 2 * config.ingest.pool_batches as u64 > genesis.rules.batch_expiry_blocks {
+        let (pool, expiry) = (config.ingest.pool_batches as u64, genesis.rules.batch_expiry_blocks);
+        return Err(NodeError::Expiry { pool, expiry });
+    }
+    Ok(())
+}
 
 impl Channels {
     fn new(layout: &[(ThreadLayout, Arc<Bell>)], batches: usize) -> Self {
@@ -347,6 +372,7 @@ fn choose_backend(wanted: VerifyBackend) -> Result<(Backend, String), NodeError>
 pub struct Pipeline {
     replayer: Replayer,
     orderer: Box<dyn Orderer>,
+    final_blocks: Vec<FinalBlock>,
     lane: Lane,
     feed: CheckpointFeed,
     checkpoints: Outlet<CheckpointMessage>,
@@ -413,10 +439,12 @@ impl StageMakers {
             channels.log.0.clone(),
             published.clone(),
             BLOCKS_IN_FLIGHT_MAX as u64,
+            wiring.failure.clone(),
         );
         serial.push((Role::Order, Box::new(order)));
         let execute = ExecuteParts {
             state: replayer.state,
+            recovered: pipeline.final_blocks.into(),
             outcomes: channels.outcomes.1.clone(),
             questions: channels.questions.1.clone(),
             feed: pipeline.feed,

@@ -148,7 +148,10 @@ impl Stage for CommitStage {
         self.tell_checkpoint(&block.entry, block.block_position);
         let entry = *block.entry;
         for sealed in entry.block.block.batches {
-            self.parts.pool.put(sealed.batch);
+            // What a restart found in the logs never came from the pool, which must not grow by it.
+            if sealed.batch.entries().first().is_some_and(|entry| entry.origin.source != NO_SOURCE) {
+                self.parts.pool.put(sealed.batch);
+            }
         }
         if !self.parts.outcomes.is_full() {
             self.parts.outcomes.send(entry.outcome);

@@ -1,5 +1,6 @@
 //! Execute: the only stage that changes state. Between blocks it answers questions about the state and saves pages for the checkpoint.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,6 +24,7 @@ const QUESTIONS_PER_POLL: usize = 8;
 /// See the module's text.
 pub struct ExecuteStage {
     state: State,
+    recovered: VecDeque<FinalBlock>,
     input: Inlet<FinalBlock>,
     output: Outlet<ExecutedBlock>,
     outcomes: Inlet<Box<Outcome>>,
@@ -63,6 +65,8 @@ impl Limiter {
 pub struct ExecuteParts {
     /// The state.
     pub state: State,
+    /// Final blocks that a restart found without a commit record: they come first.
+    pub recovered: VecDeque<FinalBlock>,
     /// Outcomes that were used and come back.
     pub outcomes: Inlet<Box<Outcome>>,
     /// Questions about the state.
@@ -84,6 +88,7 @@ impl ExecuteStage {
     pub fn new(parts: ExecuteParts, input: Inlet<FinalBlock>, output: Outlet<ExecutedBlock>) -> Self {
         Self {
             state: parts.state,
+            recovered: parts.recovered,
             input,
             output,
             outcomes: parts.outcomes,
@@ -144,9 +149,9 @@ impl Stage for ExecuteStage {
         }
         let saved = self.feed.step(&mut self.state);
         if self.output.is_full() || !self.limiter.is_open(now_ns) {
-            return if self.input.is_empty() { Poll::Idle } else { Poll::Blocked };
+            return if self.input.is_empty() && self.recovered.is_empty() { Poll::Idle } else { Poll::Blocked };
         }
-        match self.input.take() {
+        match self.recovered.pop_front().or_else(|| self.input.take()) {
             Some(block) => {
                 self.execute(block, now_ns);
                 Poll::Worked

@@ -61,6 +61,7 @@ fn rules(rules: &Rules) -> String {
         accounts_per_block,
         accounts_total,
         pending_total,
+        pending_per_account,
         validators_total,
         epoch_blocks,
         lag_blocks_max,
@@ -76,13 +77,15 @@ fn rules(rules: &Rules) -> String {
          accounts_total = {accounts_total}\n\
          # The most deposits and withdrawals that may wait for the sovereign.\n\
          pending_total = {pending_total}\n\
+         # The most of these that one account may have, 1 to 65,536 requests: one account cannot take all the room.\n\
+         pending_per_account = {pending_per_account}\n\
          # The most validators of a set, 1 to 256.\n\
          validators_total = {validators_total}\n\
          # Blocks of an epoch, at least 1. The validator set changes only between epochs.\n\
          epoch_blocks = {epoch_blocks}\n\
          # How many heights execution may lag behind ordering before blocks are proposed empty, at least 1.\n\
          lag_blocks_max = {lag_blocks_max}\n\
-         # Blocks for which a sealed batch may be listed, at least 1.\n\
+         # Blocks for which a sealed batch may be listed, at least 1,000.\n\
          batch_expiry_blocks = {batch_expiry_blocks}\n\n"
     )
 }
@@ -190,6 +193,20 @@ mod tests {
         assert_eq!(decimals, [("USD".to_owned(), 2), ("BTC".to_owned(), 8), ("ETH".to_owned(), 8)]);
         assert!(genesis.currencies.iter().all(|info| info.verified));
         assert_eq!(genesis.bulk.map(|bulk| (bulk.seed, bulk.count)), Some(("seed".to_owned(), 1_000)));
+    }
+
+    #[test]
+    fn every_rule_is_written_with_a_comment_before_it() {
+        let text = genesis_text(&choices()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        let rules = toml::Table::try_from(Rules::default()).unwrap();
+        for (name, value) in &rules {
+            let place = lines.iter().position(|line| *line == format!("{name} = {value}"));
+            assert!(place.is_some_and(|place| lines[place - 1].starts_with("# ")), "{name}");
+        }
+        let place = lines.iter().position(|line| line.starts_with("pending_per_account")).unwrap();
+        assert!(lines[place - 1].contains("1 to 65,536 requests"), "{}", lines[place - 1]);
+        assert!(lines[place - 2].starts_with("pending_total"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tana_execute::State;
 use tana_net::QueryFuture;
-use tana_types::query::{Answer, Request, Response, Status, serde_json_text::Text};
+use tana_types::query::{Answer, Request, Response, Status, pending_page, serde_json_text::Text};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::channel::Outlet;
@@ -85,7 +85,10 @@ impl QueryService {
                     .await
             }
             Request::Currencies => self.ask(|state| Ok(Answer::Currencies(state.currencies()))).await,
-            Request::Pending => self.ask(|state| Ok(Answer::Pending(state.pending()))).await,
+            Request::Pending { after, limit } => match pending_page(after.as_deref(), limit) {
+                Ok((after, limit)) => self.ask(move |state| Ok(Answer::Pending(state.pending(after, limit)))).await,
+                Err(reason) => Err(reason),
+            },
             Request::Block { height } => {
                 self.read(move |history| history.block(height, until()).map(Answer::Block)).await
             }

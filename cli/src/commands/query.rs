@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use serde_json::Value;
-use tana_types::query::{Answer, Request};
+use tana_types::query::{Answer, PENDING_PAGE_MAX, Pending, Request};
 
 use super::submit::parse_id;
 use crate::arguments::NodeArguments;
@@ -146,17 +146,40 @@ pub fn transaction(id: &str, arguments: &NodeArguments, home: &Home, output: &Ou
     Ok(())
 }
 
+/// The most requests that `tana pending` gathers: what a node sends is not trusted to end.
+const PENDING_LISTED_MAX: usize = 1_000_000;
+
+/// Everything that waits, page by page. Each page is as of its own height: what is asked or decided meanwhile may be missing or listed.
+async fn all_pending(node: &Node) -> Result<Vec<Pending>, CliError> {
+    let mut all: Vec<Pending> = Vec::new();
+    while all.len() < PENDING_LISTED_MAX {
+        let after = all.last().map(|entry| entry.request.clone());
+        let page = match node.ask(&Request::Pending { after, limit: Some(PENDING_PAGE_MAX) }).await? {
+            Answer::Pending(page) => page,
+            _ => return Err(node.other_answer("pending")),
+        };
+        let is_last = page.len() < PENDING_PAGE_MAX as usize;
+        for entry in page {
+            // Rising identifiers are what makes the pages come to an end.
+            if all.last().is_some_and(|last| last.request >= entry.request) {
+                return Err(node.other_answer("pending"));
+            }
+            all.push(entry);
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(all)
+}
+
 /// `tana pending`.
 ///
 /// # Errors
 /// [`CliError`] when the node cannot be asked.
 pub fn pending(arguments: &NodeArguments, home: &Home, output: &Output) -> Result<(), CliError> {
     let pending = ask(arguments, home, async |node: Node| {
-        let answer = match node.ask(&Request::Pending).await {
-            Ok(Answer::Pending(pending)) => Ok(pending),
-            Ok(_) => Err(node.other_answer("pending")),
-            Err(error) => Err(error),
-        };
+        let answer = all_pending(&node).await;
         (node, answer)
     })?;
     output.result(&pending, |output| {

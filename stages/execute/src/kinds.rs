@@ -149,8 +149,15 @@ impl State {
         self.currencies.id(currency).ok_or(Code::UnknownCurrency)
     }
 
-    fn check_pending_room(&self) -> Result<(), Code> {
-        if self.pending.len() >= self.rules.pending_total as usize { Err(Code::PendingTotal) } else { Ok(()) }
+    /// The room of the chain first, then that of the account.
+    fn check_pending_room(&self, account: AccountIndex) -> Result<(), Code> {
+        if self.pending.len() >= self.rules.pending_total as usize {
+            return Err(Code::PendingTotal);
+        }
+        if self.pending.count_of(account) >= self.rules.pending_per_account {
+            return Err(Code::PendingPerAccount);
+        }
+        Ok(())
     }
 
     fn deposit(
@@ -162,7 +169,7 @@ impl State {
         amount: u128,
     ) -> Result<(), Code> {
         let currency = self.currency_for(&currency, amount)?;
-        self.check_pending_room()?;
+        self.check_pending_room(account)?;
         let kind = PendingKind::Deposit;
         self.pending.insert(id, PendingRequest { kind, account, currency, amount, height: context.height });
         self.hashes.pending_changed = true;
@@ -180,7 +187,7 @@ impl State {
     ) -> Result<(), Code> {
         let currency = self.currency_for(&currency, amount)?;
         let left = self.accounts.balance(account, currency).checked_sub(amount).ok_or(Code::InsufficientFunds)?;
-        self.check_pending_room()?;
+        self.check_pending_room(account)?;
         self.accounts.set_balance(account, currency, left);
         self.accounts.movements.change(currency, 0, amount);
         let kind = PendingKind::Withdraw;

@@ -103,8 +103,9 @@ impl State {
         self.currencies.list().iter().map(print).collect()
     }
 
-    /// Deposits and withdrawals that wait for the sovereign, for people, in order of their identifiers.
-    pub fn pending(&self) -> Vec<query::Pending> {
+    /// Deposits and withdrawals that wait for the sovereign, for people, in order of their identifiers: at most `limit` of those behind
+    /// `after`, or of all. The work follows from `limit`, not from how many wait.
+    pub fn pending(&self, after: Option<tana_types::Hash>, limit: usize) -> Vec<query::Pending> {
         let print = |(id, request): (&tana_types::Hash, &crate::PendingRequest)| {
             let (currency, amount) = self.print(request.currency, request.amount);
             let kind = match request.kind {
@@ -120,7 +121,7 @@ impl State {
                 height: request.height,
             }
         };
-        self.pending.iter().map(print).collect()
+        self.pending.iter_after(after).take(limit).map(print).collect()
     }
 
     /// The pending requests as execution holds them, in order of their identifiers.

@@ -74,7 +74,7 @@ fn random_block(chain: &mut TestChain, random: &mut ChaCha8Rng, round: u32) {
     let deposit = Payload::Deposit { currency: "BTC".parse().unwrap(), amount: u128::from(round) + 1 };
     transactions.push(transaction(&genesis, key(0), nonce, &deposit));
     let codes = chain.block(&transactions);
-    assert!(codes.iter().all(|code| matches!(code, Code::Applied | Code::PendingTotal)), "{codes:?}");
+    assert!(codes.iter().all(|code| matches!(code, Code::Applied | Code::PendingPerAccount)), "{codes:?}");
 }
 
 #[test]

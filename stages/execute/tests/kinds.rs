@@ -206,10 +206,14 @@ fn deposits() {
     let (code, first) = chain.send_with_id(1, deposit(500));
     assert_eq!(code, Code::Applied);
     assert_eq!((chain.balance(1, "USD"), chain.total("USD")), (0, 100_000), "nothing exists before confirmation");
-    assert_eq!(chain.state.pending()[0].amount, "5.00");
+    assert_eq!(chain.state.pending(None, 9)[0].amount, "5.00");
     let (_, second) = chain.send_with_id(1, deposit(700));
-    let (_, third) = chain.send_with_id(1, deposit(u128::MAX));
+    fails(&mut chain, 1, deposit(1), Code::PendingPerAccount);
+    let (code, third) = chain.send_with_id(0, deposit(u128::MAX));
+    assert_eq!(code, Code::Applied, "one account does not take the room of another");
+    fails(&mut chain, 0, deposit(1), Code::PendingTotal);
     fails(&mut chain, 1, deposit(1), Code::PendingTotal);
+    pages(&chain, [first, second, third]);
     fails(&mut chain, 1, deposit(0), Code::ZeroAmount);
     fails(&mut chain, 1, Payload::Deposit { currency: "EUR".parse().unwrap(), amount: 1 }, Code::UnknownCurrency);
     fails(&mut chain, 1, decide(first, true), Code::NotSovereign);
@@ -221,10 +225,27 @@ fn deposits() {
     let movement = chain.outcome.movements[0];
     assert_eq!((movement.minted, movement.burned, movement.moved), (500, 0, 500));
     fails(&mut chain, 0, decide(first, true), Code::UnknownRequest);
+    let (code, again) = chain.send_with_id(1, deposit(1));
+    assert_eq!(code, Code::Applied, "a decision makes room again");
+    assert_eq!(chain.send(0, decide(again, false)), Code::Applied);
     assert_eq!(chain.send(0, decide(second, false)), Code::Applied);
     assert_eq!(chain.send(0, decide(third, false)), Code::Applied);
     assert_eq!((chain.balance(1, "USD"), chain.total("USD")), (500, 100_500));
-    assert_eq!(chain.state.pending(), vec![]);
+    assert_eq!(chain.state.pending(None, 9), vec![]);
+}
+
+/// Whatever the size of a page, the pages together are the requests in order of their identifiers.
+fn pages(chain: &TestChain, mut ids: [[u8; 32]; 3]) {
+    ids.sort_unstable();
+    let listed =
+        |after, limit| -> Vec<_> { chain.state.pending(after, limit).into_iter().map(|entry| entry.request).collect() };
+    let texts = ids.map(hex::encode);
+    assert_eq!(listed(None, 3), texts);
+    assert_eq!(listed(None, 2), texts[..2]);
+    assert_eq!(listed(Some(ids[0]), 1), texts[1..2]);
+    assert_eq!(listed(Some(ids[1]), 9), texts[2..]);
+    assert!(listed(Some(ids[2]), 9).is_empty());
+    assert_eq!(listed(Some([0; 32]), 9), texts, "`after` need not exist");
 }
 
 #[test]
@@ -243,15 +264,18 @@ fn withdrawals() {
     fails(&mut chain, 1, withdraw(0), Code::ZeroAmount);
     fails(&mut chain, 1, Payload::Withdraw { currency: "EUR".parse().unwrap(), amount: 1 }, Code::UnknownCurrency);
     let (_, second) = chain.send_with_id(1, withdraw(100));
-    chain.send(1, withdraw(100));
+    fails(&mut chain, 1, withdraw(1), Code::PendingPerAccount);
+    fails(&mut chain, 1, Payload::Deposit { currency: usd, amount: 1 }, Code::PendingPerAccount);
+    fails(&mut chain, 1, withdraw(501), Code::InsufficientFunds);
+    chain.send(0, withdraw(100));
     fails(&mut chain, 1, withdraw(1), Code::PendingTotal);
     fails(&mut chain, 1, decide(first, true), Code::NotSovereign);
     fails(&mut chain, 0, Payload::DepositConfirmation { request: first, confirm: true }, Code::UnknownRequest);
     assert_eq!(chain.send(0, decide(first, true)), Code::Applied);
-    assert_eq!((chain.balance(1, "USD"), chain.total("USD")), (400, 99_600));
+    assert_eq!((chain.balance(1, "USD"), chain.total("USD")), (500, 99_600));
     assert_eq!(chain.outcome.movements[0].burned, 400);
     assert_eq!(chain.send(0, decide(second, false)), Code::Applied);
-    assert_eq!((chain.balance(1, "USD"), chain.total("USD")), (500, 99_600));
+    assert_eq!((chain.balance(1, "USD"), chain.total("USD")), (600, 99_600));
 }
 
 #[test]

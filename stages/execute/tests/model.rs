@@ -155,6 +155,8 @@ impl Model {
                 let balance = self.balance(&sender, &currency);
                 require(deposit || balance >= *amount, Code::InsufficientFunds)?;
                 require(self.requests.len() < 3, Code::PendingTotal)?;
+                let own = self.requests.values().filter(|request| request.account == sender).count();
+                require(own < 2, Code::PendingPerAccount)?;
                 if !deposit {
                     self.set(&sender, &currency, balance - amount);
                 }

@@ -7,7 +7,7 @@ use tana_types::code::Code;
 use tana_types::genesis::{GENESIS_CONTEXT, Genesis, Rules};
 use tana_types::header::HEADER_CONTEXT;
 use tana_types::payload::Kind;
-use tana_types::query::{Request, Response};
+use tana_types::query::{Request, Response, pending_page};
 use tana_types::state::STATE_CONTEXT;
 use tana_types::transaction::{SIGNING_TAG, Transaction};
 
@@ -80,6 +80,7 @@ fn the_genesis_file_has_the_hash_that_is_told() {
         ("accounts_per_block", u64::from(rules.accounts_per_block)),
         ("accounts_total", u64::from(rules.accounts_total)),
         ("pending_total", u64::from(rules.pending_total)),
+        ("pending_per_account", u64::from(rules.pending_per_account)),
         ("epoch_blocks", rules.epoch_blocks),
         ("batch_expiry_blocks", rules.batch_expiry_blocks),
     ] {
@@ -110,7 +111,29 @@ fn requests_are_understood() {
             understood += 1;
         }
     }
-    assert_eq!(understood, 10);
+    assert_eq!(understood, 11);
     let refusal = serde_json::to_string(&Response::Error("no".to_owned())).expect("it serializes");
     assert_eq!(refusal, r#"{"error":"no"}"#);
+}
+
+#[test]
+fn pages_of_pending_requests_are_asked_for_easily() {
+    let read = |text: &str| match serde_json::from_str(text).expect(text) {
+        Request::Pending { after, limit } => pending_page(after.as_deref(), limit),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read(r#"{"pending":{}}"#), Ok((None, 100)));
+    let digits = "ab".repeat(32);
+    let text = format!(r#"{{"pending":{{"after":"{digits}","limit":1000}}}}"#);
+    assert_eq!(read(&text), Ok((Some([0xAB; 32]), 1_000)));
+    assert_eq!(read(r#"{"pending":{"limit":1}}"#), Ok((None, 1)));
+    for (text, named) in [
+        (r#"{"pending":{"limit":0}}"#, "limit"),
+        (r#"{"pending":{"limit":1001}}"#, "limit"),
+        (r#"{"pending":{"after":""}}"#, "after"),
+        (r#"{"pending":{"after":"abcd"}}"#, "after"),
+        (r#"{"pending":{"after":"é"}}"#, "after"),
+    ] {
+        assert!(read(text).is_err_and(|reason| reason.contains(named)), "{text}");
+    }
 }

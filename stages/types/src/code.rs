@@ -89,6 +89,8 @@ codes! {
     EpochPast = 32, "epoch_past";
     /// Too many requests wait for the sovereign.
     PendingTotal = 33, "pending_total";
+    /// As many requests of this account wait for the sovereign as an account may have.
+    PendingPerAccount = 34, "pending_per_account";
 
     /// The bytes are not a transaction.
     Malformed = 64, "malformed";

@@ -26,6 +26,10 @@ pub const CHAIN_NAME_BYTES_MAX: usize = 64;
 pub const CURRENCIES_MAX: usize = 1_024;
 /// The most validators of a set.
 pub const VALIDATORS_MAX: usize = 256;
+/// The highest `rules.pending_per_account`.
+pub const PENDING_PER_ACCOUNT_MAX: u32 = 65_536;
+/// The lowest `rules.batch_expiry_blocks`: below it, batches of a busy node would expire before a block has room for them.
+pub const BATCH_EXPIRY_BLOCKS_MIN: u64 = 1_000;
 
 /// Why a genesis was refused.
 #[derive(Debug, Error)]
@@ -64,13 +68,16 @@ pub struct Rules {
     pub accounts_total: u32,
     /// The most deposits and withdrawals that may wait for the sovereign.
     pub pending_total: u32,
+    /// The most of these that one account may have, 1 to 65,536: asking for a deposit needs no balance, so without this bound one
+    /// account could fill `pending_total` and keep everybody else from asking.
+    pub pending_per_account: u32,
     /// The most validators of a set, at most 256.
     pub validators_total: u32,
     /// Blocks of an epoch.
     pub epoch_blocks: u64,
     /// How many heights execution may lag behind before blocks are proposed empty.
     pub lag_blocks_max: u64,
-    /// Blocks for which a sealed batch may be listed.
+    /// Blocks for which a sealed batch may be listed, at least 1,000.
     pub batch_expiry_blocks: u64,
 }
 
@@ -81,6 +88,7 @@ impl Default for Rules {
             accounts_per_block: 10_000,
             accounts_total: 100_000_000,
             pending_total: 65_536,
+            pending_per_account: 16,
             validators_total: 128,
             epoch_blocks: 1_000,
             lag_blocks_max: 64,
@@ -224,8 +232,14 @@ impl Genesis {
         if u64::from(self.bulk.as_ref().map_or(0, |bulk| bulk.count)) + 2 > u64::from(rules.accounts_total) {
             return rule("bulk.count and the two first accounts do not fit rules.accounts_total");
         }
-        if rules.epoch_blocks == 0 || rules.lag_blocks_max == 0 || rules.batch_expiry_blocks == 0 {
-            return rule("rules.epoch_blocks, lag_blocks_max and batch_expiry_blocks are at least 1");
+        if !(1..=PENDING_PER_ACCOUNT_MAX).contains(&rules.pending_per_account) {
+            return rule("rules.pending_per_account is 1 to 65,536");
+        }
+        if rules.epoch_blocks == 0 || rules.lag_blocks_max == 0 {
+            return rule("rules.epoch_blocks and rules.lag_blocks_max are at least 1");
+        }
+        if rules.batch_expiry_blocks < BATCH_EXPIRY_BLOCKS_MIN {
+            return rule("rules.batch_expiry_blocks is at least 1,000");
         }
         if rules.transaction_window_ms < 1_000 {
             return rule("rules.transaction_window_ms is at least 1,000");
@@ -266,8 +280,8 @@ impl Genesis {
         writer.u16(1).text_u16(&self.chain).u64(self.timestamp_ms);
         let rules = &self.rules;
         writer.u64(rules.transaction_window_ms).u32(rules.accounts_per_block).u32(rules.accounts_total);
-        writer.u32(rules.pending_total).u32(rules.validators_total).u64(rules.epoch_blocks);
-        writer.u64(rules.lag_blocks_max).u64(rules.batch_expiry_blocks);
+        writer.u32(rules.pending_total).u32(rules.pending_per_account).u32(rules.validators_total);
+        writer.u64(rules.epoch_blocks).u64(rules.lag_blocks_max).u64(rules.batch_expiry_blocks);
         writer.bytes(&self.sovereign.key.0).text_u16(&self.sovereign.username);
         writer.u32(self.sovereign.allocations.len() as u32);
         for allocation in &self.sovereign.allocations {

@@ -5,8 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Hash;
+
 /// The most bytes of a request.
 pub const REQUEST_BYTES_MAX: usize = 4_096;
+/// The most entries of one answer to [`Request::Pending`], which keeps it far below what a response may have and short for the thread
+/// that answers.
+pub const PENDING_PAGE_MAX: u32 = 1_000;
+/// Entries of one answer to [`Request::Pending`] that names no limit.
+pub const PENDING_PAGE_DEFAULT: u32 = 100;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +30,15 @@ pub enum Request {
     },
     /// The currencies of the chain.
     Currencies,
-    /// Deposits and withdrawals that wait for the sovereign.
-    Pending,
+    /// Deposits and withdrawals that wait for the sovereign, in order of their identifiers, a page at a time. See [`pending_page`].
+    Pending {
+        /// The page begins behind this request: 64 hexadecimal digits; without it, with the first one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+        /// The most entries of the answer, 1 to 1,000; without it 100. Fewer than that means that there are no more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
     /// One block; without a height the latest committed one.
     Block {
         /// The height.
@@ -38,6 +52,25 @@ pub enum Request {
     },
     /// Counters, stage regimes and latencies.
     Metrics,
+}
+
+/// Which page a [`Request::Pending`] asks for: behind which identifier it begins, and how many entries it may have.
+///
+/// # Errors
+/// A sentence for whoever asked, when `after` is no identifier or `limit` is not 1 to [`PENDING_PAGE_MAX`].
+pub fn pending_page(after: Option<&str>, limit: Option<u32>) -> Result<(Option<Hash>, usize), String> {
+    let limit = limit.unwrap_or(PENDING_PAGE_DEFAULT);
+    if !(1..=PENDING_PAGE_MAX).contains(&limit) {
+        return Err(format!("`limit` is {limit}, but must be 1 to {PENDING_PAGE_MAX}"));
+    }
+    let read = |digits: &str| {
+        let mut id = Hash::default();
+        hex::decode_to_slice(digits, &mut id).map(|()| id).map_err(|_| {
+            "`after` must be the identifier of a request, 64 hexadecimal digits; leave it out for the first page"
+                .to_owned()
+        })
+    };
+    Ok((after.map(read).transpose()?, limit as usize))
 }
 
 /// An answer.

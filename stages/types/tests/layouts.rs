@@ -220,6 +220,21 @@ fn a_genesis_is_named_by_its_meaning() {
     }
 }
 
+#[test]
+fn rules_have_ranges() {
+    let with =
+        |rules: &str| Genesis::parse(&GENESIS.replace("[sovereign]\n", &format!("[rules]\n{rules}\n[sovereign]\n")));
+    let names_the_chain = |rules: &str| with(rules).unwrap().hash() != Genesis::parse(GENESIS).unwrap().hash();
+    for rule in ["pending_per_account = 1", "pending_per_account = 65536", "batch_expiry_blocks = 1000"] {
+        assert!(names_the_chain(rule), "{rule}");
+    }
+    assert!(!names_the_chain("pending_per_account = 16\nbatch_expiry_blocks = 10000"), "the defaults");
+    for rule in ["pending_per_account = 0", "pending_per_account = 65537", "batch_expiry_blocks = 999"] {
+        let refused = with(rule).unwrap_err().to_string();
+        assert!(refused.contains(rule.split(' ').next().unwrap()), "{refused}");
+    }
+}
+
 proptest! {
     #[test]
     fn garbage_is_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), kind in 0u8..14) {

@@ -181,7 +181,7 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::NotSovereign | Code::SovereignRole => "The sovereign must sign this: --key sovereign (or its key file).",
         Code::UsernameTaken => "Choose another --username.",
         Code::AccountExists => "The key can be used as it is: `tana account KEY` shows its account.",
-        Code::UnknownRequest => "`tana pending` lists what waits.",
+        Code::UnknownRequest | Code::PendingTotal | Code::PendingPerAccount => "`tana pending` lists what waits.",
         Code::WrongChain => "Give the genesis of the node's chain with --genesis.",
         Code::TimestampOutOfWindow | Code::ClockWindow => "Check this machine's clock, and --timestamp.",
         Code::AccountsPerBlock | Code::CreationBusy | Code::Resent | Code::Stopping => "Try again in a moment.",

@@ -36,6 +36,7 @@ timestamp_ms = {NOW}
 accounts_per_block = 4
 accounts_total = 60
 pending_total = 3
+pending_per_account = 2
 validators_total = 3
 epoch_blocks = 10
 [sovereign]

@@ -223,6 +223,11 @@ impl AnswerQueue {
         self.events.is_empty() && self.lost_count == 0
     }
 
+    /// Sequences whose answers wait; those that were lost before are not among them.
+    pub fn sequences(&self) -> u64 {
+        sequences(self.events.iter())
+    }
+
     /// Appends `event`, merged into the last run where that is possible, unless more than `events_max` would wait.
     pub fn push(&mut self, event: AnswerEvent, events_max: usize) -> Pushed {
         if self.lost_count == 0 && self.events.back_mut().is_some_and(|last| last.try_extend(&event)) {
@@ -274,6 +279,11 @@ impl AnswerQueue {
         });
         self.lost_count = 0;
     }
+}
+
+/// Sequences that `events` answer, reports of losses left out.
+pub(crate) fn sequences<'a>(events: impl Iterator<Item = &'a AnswerEvent>) -> u64 {
+    events.filter(|event| event.kind != AnswerKind::Lost).map(|event| u64::from(event.count)).sum()
 }
 
 #[cfg(test)]

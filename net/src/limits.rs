@@ -37,7 +37,8 @@ pub enum CloseCode {
     ShuttingDown = 6,
     /// Too many bytes lay in unfinished frames.
     PartialFrames = 7,
-    /// An answer to a query was not read in time, or could not be sent (stream reset only).
+    /// An answer to a query, or a submit stream's answers, were not read in time or could not be sent (stream reset
+    /// only).
     QueryAborted = 8,
 }
 
@@ -71,7 +72,7 @@ impl CloseCode {
             CloseCode::SlowFrame => "a started frame was not completed in time",
             CloseCode::ShuttingDown => "the server is shutting down",
             CloseCode::PartialFrames => "too many bytes in unfinished frames",
-            CloseCode::QueryAborted => "the answer to a query could not be delivered",
+            CloseCode::QueryAborted => "answers were not read in time or could not be delivered",
         }
     }
 
@@ -158,8 +159,11 @@ pub struct Limits {
     pub query_write_timeout: Duration,
     /// Answer events that may wait per stream.
     pub answer_events_per_stream_max: usize,
-    /// Answer events that may wait in all; above it each stream may have one.
+    /// Answer events that may wait in all; above it each stream of an address that has its fair share may have one,
+    /// and above four times it each stream of any address.
     pub answer_events_max: usize,
+    /// Time without progress in writing answers after which a submit stream gets no more: its client does not read.
+    pub answer_write_timeout: Duration,
     /// IP addresses remembered for what they did.
     pub sources_max: usize,
     /// Thresholds for bad signatures.
@@ -197,6 +201,7 @@ impl Default for Limits {
             query_write_timeout: Duration::from_secs(10),
             answer_events_per_stream_max: 4_096,
             answer_events_max: 1_048_576,
+            answer_write_timeout: Duration::from_secs(30),
             sources_max: 4_096,
             score: ScoreLimits {
                 suspect_points: 32,

@@ -95,6 +95,8 @@ pub struct SourceScore {
     pub(crate) queries: Semaphore,
     /// The turn of one of this address's streams to queue for room in a full intake.
     pub(crate) offering: Semaphore,
+    /// Answer events that wait to be written, of all streams of this address.
+    pub(crate) answers_queued: AtomicUsize,
 }
 
 /// The address that a peer's score is kept under: IPv4 as it is (also when mapped into IPv6), IPv6 by its /64.
@@ -130,6 +132,7 @@ impl SourceScore {
             confirmed: AtomicBool::new(false),
             queries: Semaphore::new(limits.queries_per_ip_max),
             offering: Semaphore::new(1),
+            answers_queued: AtomicUsize::new(0),
             limits,
         }
     }

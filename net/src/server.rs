@@ -46,7 +46,8 @@ const INCOMING_MAX: usize = 1_024;
 const INCOMING_BYTES_MAX: u64 = 64 * 1024;
 const INCOMING_BYTES_IN_ALL_MAX: u64 = 4 * 1024 * 1024;
 
-/// How long the last packets may take to leave after everything is closed.
+/// How long the last packets may take to leave after everything is closed, and then how long blocking work that
+/// queries started may take to end. What takes longer is left to end by itself, so that it cannot hold up a stop.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Called on each server thread, with the shard's index, before it starts: the place to pin it to a core.
@@ -208,6 +209,7 @@ impl TxServer {
                     start(index);
                 }
                 runtime.block_on(shard.run(endpoint));
+                runtime.shutdown_timeout(LINGER);
             });
             server.threads.push(thread.map_err(ServerError::Thread)?);
         }

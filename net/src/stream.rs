@@ -285,7 +285,7 @@ impl Drop for Registration<'_> {
 
 /// Serves a submit stream: reads transactions and writes answers, each way until it ends.
 async fn submit(context: &ConnectionContext, send: SendStream, receive: RecvStream) -> StreamEnd {
-    let (stream, answers) = context.shared.hub.register();
+    let (stream, answers) = context.shared.hub.register(context.source.score.clone());
     let _registration = Registration { context, stream };
     if *context.shared.phase.borrow() >= Phase::Finishing {
         return StreamEnd::Done;
@@ -312,7 +312,8 @@ async fn submit(context: &ConnectionContext, send: SendStream, receive: RecvStre
     StreamEnd::Done
 }
 
-/// Writes answers as they come, until they are finished, the client stops listening, or the connection is lost.
+/// Writes answers as they come, until they are finished, the client stops listening or reading, or the connection is
+/// lost.
 async fn write_answers(context: &ConnectionContext, mut send: SendStream, answers: &StreamAnswers) {
     let stopped = send.stopped();
     tokio::pin!(stopped);
@@ -323,10 +324,19 @@ async fn write_answers(context: &ConnectionContext, mut send: SendStream, answer
         if !events.is_empty() {
             let length = u32::try_from(events.len() * EVENT_BYTES).unwrap_or(u32::MAX);
             frame.extend_from_slice(&length.to_le_bytes());
-            events.drain(..).for_each(|event| frame.extend_from_slice(&event.encode()));
-            if send.write_all(&frame).await.is_err() {
-                return;
+            events.iter().for_each(|event| frame.extend_from_slice(&event.encode()));
+            match write_with_progress(&mut send, &frame, context.shared.limits.answer_write_timeout).await {
+                Written::All => {}
+                Written::Gone => return,
+                Written::Stalled { rest } => {
+                    let written = events.len().saturating_sub(rest.div_ceil(EVENT_BYTES));
+                    context.shared.hub.give_up(answers, &events[written..]);
+                    // An error means that the stream is gone already.
+                    let _ = send.reset(VarInt::from_u32(CloseCode::QueryAborted as u32));
+                    return;
+                }
             }
+            events.clear();
             frame.clear();
             continue;
         }
@@ -344,6 +354,30 @@ async fn write_answers(context: &ConnectionContext, mut send: SendStream, answer
             _ = &mut stopped => return,
         }
     }
+}
+
+/// How far a write came.
+enum Written {
+    All,
+    /// The client stopped listening or the connection is lost.
+    Gone,
+    /// Nothing moved for too long; so many bytes at the end were not written.
+    Stalled {
+        rest: usize,
+    },
+}
+
+/// Writes `bytes`, as long as some of them leave within each `timeout`.
+async fn write_with_progress(send: &mut SendStream, bytes: &[u8], timeout: Duration) -> Written {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match tokio::time::timeout(timeout, send.write(rest)).await {
+            Ok(Ok(count)) => rest = rest.get(count..).unwrap_or(&[]),
+            Ok(Err(_)) => return Written::Gone,
+            Err(_) => return Written::Stalled { rest: rest.len() },
+        }
+    }
+    Written::All
 }
 
 /// Serves a query stream: one request, one response, repeated.

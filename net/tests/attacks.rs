@@ -284,6 +284,45 @@ async fn answers_that_nobody_reads_are_counted_and_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_client_does_not_read_is_given_up() {
+    let mut bed = bed(|limits| limits.answer_write_timeout = Duration::from_millis(100));
+    let client = bed.connect_from(2).await.unwrap();
+    let (mut sender, mut answers) = client.open_submit().await.unwrap();
+    sender.send(b"x").await.unwrap();
+    let stream = bed.next_frame().await.1;
+    let hub = bed.server.answers();
+    // Codes alternate, so nothing merges; windows take some megabytes, then the writer gets no further.
+    let mut sequence = 0;
+    soon("the end of the writer's patience", async {
+        while bed.server.metrics().answers_unwanted == 0 {
+            let events: Vec<_> = (0..4_000)
+                .map(|offset| AnswerEvent::here(AnswerKind::Rejected, (offset % 2) as u8 + 1, sequence + offset))
+                .collect();
+            sequence += 4_000;
+            hub.send_all(stream, &events);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let metrics = bed.server.metrics();
+    assert_eq!(metrics.answers_queued, 0, "the queue is freed");
+    assert!(metrics.answers_lost > 0, "what was not written is counted");
+    // What arrived before can be read, then the stream's reset shows.
+    let mut events = Vec::new();
+    let end = loop {
+        match soon("the reset", answers.receive(&mut events)).await {
+            Ok(count) => assert!(count > 0, "a given up stream does not end in order"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(end, ClientError::StreamEnded { code: 8, .. }), "{end}");
+    // Its connection goes on, with transactions on the same stream too.
+    sender.send(b"y").await.unwrap();
+    assert_eq!(bed.next_frame().await.2, b"y");
+    others_go_on(&mut bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_idle_connections_are_held_up_to_the_limit() {
     const ALLOWED: usize = 200;
     let mut bed = bed(|limits| (limits.connections_max, limits.connections_per_ip_max) = (ALLOWED + 1, ALLOWED));

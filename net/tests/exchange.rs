@@ -229,6 +229,26 @@ async fn shutdown_does_not_wait_for_a_client_that_does_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn shutdown_does_not_wait_for_a_query_that_blocks() {
+    let bed = bed(|_| ());
+    let (release, blocker) = std::sync::mpsc::channel();
+    *bed.intake.blocker.lock() = Some(blocker);
+    let client = bed.connect().await;
+    let asking = tokio::spawn(async move { client.query(b"B").await });
+    soon("the query", async {
+        while bed.intake.queries_running.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let server = bed.server;
+    let stopping = tokio::task::spawn_blocking(move || server.shutdown(Duration::from_millis(50)));
+    soon("the threads' end", stopping).await.unwrap();
+    assert!(soon("the query's end", asking).await.unwrap().is_err());
+    drop(release);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_name_the_cause() {
     let bed = bed(|_| ());
     let address = bed.server.local_addr();

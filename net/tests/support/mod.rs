@@ -35,6 +35,8 @@ pub struct TestIntake {
     pub held: Notify,
     pub query_gate: Arc<tokio::sync::Semaphore>,
     pub queries_running: Arc<AtomicUsize>,
+    /// A query that begins with `B` blocks a thread until the other end of this is dropped.
+    pub blocker: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
     pub sources: Mutex<Vec<Source>>,
 }
 
@@ -50,6 +52,7 @@ impl TestIntake {
             held: Notify::new(),
             query_gate: Arc::new(tokio::sync::Semaphore::new(1_000)),
             queries_running: Arc::new(AtomicUsize::new(0)),
+            blocker: Mutex::new(None),
             sources: Mutex::new(Vec::new()),
         };
         (Arc::new(intake), receiver)
@@ -88,6 +91,17 @@ impl Intake for TestIntake {
 
     fn query(&self, request: Vec<u8>) -> QueryFuture {
         let (gate, running) = (self.query_gate.clone(), self.queries_running.clone());
+        if request.first() == Some(&b'B') {
+            let blocker = self.blocker.lock().take().unwrap();
+            return Box::pin(async move {
+                let blocking = tokio::task::spawn_blocking(move || {
+                    running.fetch_add(1, Ordering::SeqCst);
+                    let _ = blocker.recv();
+                });
+                let _ = blocking.await;
+                Vec::new()
+            });
+        }
         Box::pin(async move {
             running.fetch_add(1, Ordering::SeqCst);
             let permit = gate.acquire().await.unwrap();

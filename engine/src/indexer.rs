@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tana_accounts::Directory;
+use tana_accounts::{Directory, View};
 use tana_commit::CommitRecord;
 use tana_store::{LogReader, Position, TableBuilder};
 use tana_types::Hash;
+use tana_types::account::AccountIndex;
 use tana_types::payload::Payload;
-use tana_types::transaction::Chain;
+use tana_types::transaction::{Chain, Transaction};
 
 use crate::block_index::BlockIndex;
 use crate::history::read_batch;
@@ -140,32 +141,45 @@ fn next_segment(parts: &IndexerParts) -> Option<u32> {
     (first..open).find(|&segment| !table_path(&parts.tables, TableKind::Accounts, segment).exists())
 }
 
+/// One pass over the segment for each table, so that the entries of one at a time are in memory.
 fn index_segment(parts: &IndexerParts, segment: u32, stop: &AtomicBool) -> Result<(), String> {
+    // The accounts' table is written last: its being there says that both are.
+    for kind in [TableKind::Transactions, TableKind::Accounts] {
+        let Some(table) = collect(parts, segment, kind, stop)? else { return Ok(()) };
+        table.finish(&table_path(&parts.tables, kind, segment)).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// The entries of one table; none when the node stops meanwhile.
+fn collect(
+    parts: &IndexerParts,
+    segment: u32,
+    kind: TableKind,
+    stop: &AtomicBool,
+) -> Result<Option<TableBuilder>, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let reader = LogReader::open(&parts.logs, LOG_NAMES[BLOCK_LOG]).map_err(|error| text(&error))?;
     let mut records = reader.iter_from(Position::segment_start(segment)).map_err(|error| text(&error))?;
-    let (mut by_id, mut by_account) = (TableBuilder::new(), TableBuilder::new());
+    let mut table = TableBuilder::new();
     while let Some(record) = records.next_record().map_err(|error| text(&error))? {
         if record.position.segment != segment {
             break;
         }
         if stop.load(Ordering::Acquire) {
-            return Ok(());
+            return Ok(None);
         }
         let commit = CommitRecord::decode(record.payload).map_err(|error| text(&error))?;
-        index_block(parts, &commit, &mut by_id, &mut by_account)?;
+        index_block(parts, &commit, kind, &mut table)?;
     }
-    // The accounts' table is written last: its being there says that both are.
-    by_id.finish(&table_path(&parts.tables, TableKind::Transactions, segment)).map_err(|error| text(&error))?;
-    by_account.finish(&table_path(&parts.tables, TableKind::Accounts, segment)).map_err(|error| text(&error))?;
-    Ok(())
+    Ok(Some(table))
 }
 
 fn index_block(
     parts: &IndexerParts,
     commit: &CommitRecord<'_>,
-    by_id: &mut TableBuilder,
-    by_account: &mut TableBuilder,
+    kind: TableKind,
+    table: &mut TableBuilder,
 ) -> Result<(), String> {
     let view = parts.directory.view();
     let mut index = 0;
@@ -173,20 +187,29 @@ fn index_block(
         let batch = read_batch(&parts.logs, &parts.chain, position)?;
         for (transaction, id) in batch.transactions().zip(&batch.ids) {
             let place = place(commit.header.height, index);
-            by_id.add(key_of_id(id), place);
-            let sender = view.find(&transaction.header().sender);
-            let recipient = match transaction.payload() {
-                Ok(Payload::Transfer { recipient, .. }) => view.find(&recipient.0),
-                Ok(Payload::RoleChange { account, .. }) => view.find(&account.0),
-                Ok(Payload::SovereigntyTransfer { account }) => view.find(&account.0),
-                Ok(Payload::BalanceAdjustment { account, .. }) => view.find(&account.0),
-                _ => None,
-            };
-            for account in sender.into_iter().chain(recipient.filter(|recipient| Some(*recipient) != sender)) {
-                by_account.add(u64::from(account), place);
+            match kind {
+                TableKind::Transactions => table.add(key_of_id(id), place),
+                TableKind::Accounts => {
+                    for account in accounts_of(&view, transaction).into_iter().flatten() {
+                        table.add(u64::from(account), place);
+                    }
+                }
             }
             index += 1;
         }
     }
     Ok(())
+}
+
+/// The accounts that a transaction is from and to, each once.
+fn accounts_of(view: &View<'_>, transaction: Transaction<'_>) -> [Option<AccountIndex>; 2] {
+    let sender = view.find(&transaction.header().sender);
+    let other = match transaction.payload() {
+        Ok(Payload::Transfer { recipient, .. }) => view.find(&recipient.0),
+        Ok(Payload::RoleChange { account, .. }) => view.find(&account.0),
+        Ok(Payload::SovereigntyTransfer { account }) => view.find(&account.0),
+        Ok(Payload::BalanceAdjustment { account, .. }) => view.find(&account.0),
+        _ => None,
+    };
+    [sender, other.filter(|other| Some(*other) != sender)]
 }

@@ -290,6 +290,8 @@ impl LogIterator {
         let group = match cursor.expect {
             Some(expect) => expect.group,
             None if self.is_blank(offset)? => return Ok(Look::End),
+            // A first commit that was torn, not repaired yet: nothing valid may stand behind it.
+            None if offset == BLOCK_BYTES as u64 => 0,
             None => return damaged("no valid record stands at this position"),
         };
         match find_later_group(&self.segment, &mut self.window, offset, group)? {

@@ -54,10 +54,7 @@ impl DuplicateFilter {
         #[allow(clippy::expect_used)]
         let mut buckets = <[Bucket]>::new_box_zeroed_with_elems(buckets).expect("memory for the duplicate filter");
         use_huge_pages(&mut *buckets);
-        Self {
-            buckets,
-            keys: RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]),
-        }
+        Self { buckets, keys: RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]) }
     }
 
     /// The hash by which the filter knows `bytes`.

@@ -1,8 +1,7 @@
 //! The account directory: from a key to its dense index, and per index the key, the last nonce and the decoded key.
 //!
 //! Three stages share one directory without locks. Ingest looks up senders and nonces, verification looks up keys and keeps what it
-//! decoded, on many threads; execution, the one writer of state, adds accounts and moves nonces. All of it is safe Rust over atomics, but for asking
-//! the system for large pages (`huge_pages`):
+//! decoded, on many threads; execution, the one writer of state, adds accounts and moves nonces. All of it is safe Rust over atomics:
 //!
 //! - `store`: accounts lie in chunks that are added and never move, so that a reference taken once stays good.
 //! - `table`: a hash table of 8-byte slots finds the index of a key. It grows by a table of twice the size that replaces it at
@@ -13,12 +12,10 @@
 //! Memory per account: key 32, decoded key 32, nonce 8, slots 11 to 23 (13 when the number expected was right).
 
 mod directory;
-mod huge_pages;
 mod store;
 mod table;
 
 pub use directory::{Directory, DirectoryWriter, View, directory};
-pub use huge_pages::{HUGE_PAGE_BYTES, use_huge_pages};
 pub use store::ACCOUNTS_MAX;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Accounts by index, in chunks that are added and never move.
 //!
-//! Key and decoded key of an account share a cache line, because verification wants both; nonces lie by themselves, because ingest and
-//! execution want only them and eight then share a line. Chunks of either are whole large pages (`huge_pages`) and come zeroed from
-//! the allocator, so that a page that is not yet used takes no memory.
+//! A chunk is two arrays: key and decoded key of an account share a cache line, because verification wants both; nonces lie by
+//! themselves, because ingest and execution want only them and eight then share a line. Chunks come zeroed from the allocator, so that
+//! the part not yet used takes no memory.
 //!
 //! Order of writes: the key's words first, then the table's slot or the count with release order. Whoever learned of an index by
 //! either (acquire) sees its key. The decoded key is a pure function of the key: threads that fill it at once write the same words,
@@ -14,19 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tana_types::account::AccountIndex;
 use zerocopy::{FromZeros, KnownLayout};
 
-use crate::huge_pages::{HUGE_PAGE_BYTES, use_huge_pages};
-
 /// The most accounts a directory holds, the sentinel included: what the rules of a chain allow at most.
 pub const ACCOUNTS_MAX: u32 = 4_000_000_000;
 
-/// Accounts of a chunk of entries: 4 MiB.
+/// Accounts of a chunk: 4.5 MiB.
 const CHUNK_ACCOUNTS: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 16;
 const CHUNKS_MAX: usize = ACCOUNTS_MAX as usize / CHUNK_ACCOUNTS + 1;
-/// Accounts of a chunk of nonces: 2 MiB.
-const NONCES: usize = 1 << NONCES_BITS;
-const NONCES_BITS: u32 = 18;
-const NONCES_MAX: usize = ACCOUNTS_MAX as usize / NONCES + 1;
 
 /// Set in the last word of a decoded key that is complete.
 const DECODED: u64 = 1 << 63;
@@ -39,22 +33,14 @@ struct Entry {
     decoded: [AtomicU64; 4],
 }
 
-/// A chunk of entries, two large pages.
-#[derive(FromZeros, KnownLayout)]
-#[repr(C, align(0x20_0000))]
-struct Entries([Entry; CHUNK_ACCOUNTS]);
-
-/// A chunk of nonces, one large page.
-#[derive(FromZeros, KnownLayout)]
-#[repr(C, align(0x20_0000))]
-struct Nonces([AtomicU64; NONCES]);
-
-const _: () = assert!(size_of::<Entries>() == 2 * HUGE_PAGE_BYTES && size_of::<Nonces>() == HUGE_PAGE_BYTES);
+struct Chunk {
+    entries: Box<[Entry; CHUNK_ACCOUNTS]>,
+    nonces: Box<[AtomicU64; CHUNK_ACCOUNTS]>,
+}
 
 /// All accounts by index.
 pub(crate) struct Store {
-    entries: Box<[OnceLock<Box<Entries>>]>,
-    nonces: Box<[OnceLock<Box<Nonces>>]>,
+    chunks: Box<[OnceLock<Chunk>]>,
 }
 
 /// A key as four words, which is how it is stored and compared.
@@ -73,30 +59,26 @@ fn bytes(words: [u64; 4]) -> [u8; 32] {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        Self {
-            entries: (0..CHUNKS_MAX).map(|_| OnceLock::new()).collect(),
-            nonces: (0..NONCES_MAX).map(|_| OnceLock::new()).collect(),
-        }
+        Self { chunks: (0..CHUNKS_MAX).map(|_| OnceLock::new()).collect() }
     }
 
     #[inline]
     fn entry(&self, index: AccountIndex) -> Option<&Entry> {
-        let chunk = self.entries.get((index >> CHUNK_BITS) as usize)?.get()?;
-        Some(&chunk.0[index as usize % CHUNK_ACCOUNTS])
+        let chunk = self.chunks.get((index >> CHUNK_BITS) as usize)?.get()?;
+        Some(&chunk.entries[index as usize % CHUNK_ACCOUNTS])
     }
 
     #[inline]
     fn nonce_slot(&self, index: AccountIndex) -> Option<&AtomicU64> {
-        let chunk = self.nonces.get((index >> NONCES_BITS) as usize)?.get()?;
-        Some(&chunk.0[index as usize % NONCES])
+        let chunk = self.chunks.get((index >> CHUNK_BITS) as usize)?.get()?;
+        Some(&chunk.nonces[index as usize % CHUNK_ACCOUNTS])
     }
 
     /// Writes a new account's key. The caller publishes the index afterwards, with release order.
     pub(crate) fn write_key(&self, index: AccountIndex, key: &[u8; 32]) {
-        let entries = self.entries.get((index >> CHUNK_BITS) as usize);
-        let Some((entries, nonces)) = entries.zip(self.nonces.get((index >> NONCES_BITS) as usize)) else { return };
-        nonces.get_or_init(zeroed);
-        for (slot, word) in entries.get_or_init(zeroed).0[index as usize % CHUNK_ACCOUNTS].key.iter().zip(words(key)) {
+        let Some(slot) = self.chunks.get((index >> CHUNK_BITS) as usize) else { return };
+        let chunk = slot.get_or_init(Chunk::zeroed);
+        for (slot, word) in chunk.entries[index as usize % CHUNK_ACCOUNTS].key.iter().zip(words(key)) {
             slot.store(word, Ordering::Relaxed);
         }
     }
@@ -164,18 +146,18 @@ impl Store {
 
     /// Bytes of the chunks in use.
     pub(crate) fn memory_bytes(&self) -> usize {
-        fn used<T>(chunks: &[OnceLock<Box<T>>]) -> usize {
-            chunks.iter().take_while(|chunk| chunk.get().is_some()).count() * size_of::<T>() + size_of_val(chunks)
-        }
-        used(&self.entries) + used(&self.nonces)
+        let used = self.chunks.iter().take_while(|chunk| chunk.get().is_some()).count();
+        used * CHUNK_ACCOUNTS * (size_of::<Entry>() + size_of::<AtomicU64>()) + size_of_val(&*self.chunks)
     }
 }
 
-/// A new chunk.
-fn zeroed<T: FromZeros>() -> Box<T> {
-    // Fails only when the machine has no memory left, where any other allocation would abort too.
-    #[allow(clippy::expect_used)]
-    let mut chunk = T::new_box_zeroed().expect("memory for a chunk of accounts");
-    use_huge_pages(&mut *chunk);
-    chunk
+impl Chunk {
+    fn zeroed() -> Self {
+        // Fails only when the machine has no memory left, where any other allocation would abort too.
+        #[allow(clippy::expect_used)]
+        Self {
+            entries: FromZeros::new_box_zeroed().expect("memory for a chunk of accounts"),
+            nonces: FromZeros::new_box_zeroed().expect("memory for a chunk of nonces"),
+        }
+    }
 }

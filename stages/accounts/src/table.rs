@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tana_types::account::{AccountIndex, NO_ACCOUNT};
 use zerocopy::FromZeros;
 
-use crate::huge_pages::use_huge_pages;
 use crate::store::{Store, words};
 
 /// A table is replaced when it would be fuller than this many slots of [`LOAD_OF`].
@@ -34,8 +33,7 @@ impl Table {
         let slots = (accounts / 5 * 8).max(SLOTS_MIN);
         // Fails only when the machine has no memory left, where any other allocation would abort too.
         #[allow(clippy::expect_used)]
-        let mut slots = <[AtomicU64]>::new_box_zeroed_with_elems(slots).expect("memory for the table of accounts");
-        use_huge_pages(&mut *slots);
+        let slots = <[AtomicU64]>::new_box_zeroed_with_elems(slots).expect("memory for the table of accounts");
         Self { slots, hasher }
     }
 

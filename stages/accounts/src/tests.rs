@@ -84,7 +84,7 @@ fn a_directory_of_the_expected_size_keeps_its_table_and_its_bound() {
         writer.insert(key(number));
     }
     let spine = directory.memory_bytes() - before;
-    assert_eq!(spine % (65_536 * 64), 0, "only chunks were added");
+    assert_eq!(spine % (65_536 * 72), 0, "only chunks were added");
     assert!((directory.memory_bytes() - 2_000_000) / expected <= 96);
 }
 

@@ -9,7 +9,7 @@
 //! nothing moves up. So the overflow grows only while both inline slots are taken.
 
 use hashbrown::{HashMap, HashTable};
-use tana_accounts::{DirectoryWriter, HUGE_PAGE_BYTES, use_huge_pages};
+use tana_accounts::DirectoryWriter;
 use tana_types::Hash;
 use tana_types::account::{
     ACCOUNT_CURRENCIES_MAX, AccountIndex, FLAG_OVERFLOW, HotAccount, INLINE_BALANCES, Overflow, RECORD_BYTES, SENTINEL,
@@ -26,9 +26,6 @@ use crate::pages::Pages;
 /// Accounts of a chunk: 4 MiB of fixed parts.
 const CHUNK_ACCOUNTS: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 16;
-/// Accounts of a chunk of stamps: 2 MiB.
-const STAMPS: usize = 1 << STAMPS_BITS;
-const STAMPS_BITS: u32 = 19;
 /// The most balances in an overflow.
 const OVERFLOW_BALANCES_MAX: usize = ACCOUNT_CURRENCIES_MAX - INLINE_BALANCES;
 
@@ -37,17 +34,11 @@ const OVERFLOW_BALANCES_MAX: usize = ACCOUNT_CURRENCIES_MAX - INLINE_BALANCES;
 #[repr(C, align(64))]
 struct Line(HotAccount);
 
-/// A chunk of fixed parts, two large pages.
-#[derive(FromZeros)]
-#[repr(C, align(0x20_0000))]
-struct Lines([Line; CHUNK_ACCOUNTS]);
-
-/// A chunk of stamps, one large page: per account the serial number of the last block that changed it.
-#[derive(FromZeros)]
-#[repr(C, align(0x20_0000))]
-struct Stamps([u32; STAMPS]);
-
-const _: () = assert!(size_of::<Lines>() == 2 * HUGE_PAGE_BYTES && size_of::<Stamps>() == HUGE_PAGE_BYTES);
+struct Chunk {
+    lines: Box<[Line; CHUNK_ACCOUNTS]>,
+    /// Per account the serial number of the last block that changed it.
+    stamps: Box<[u32; CHUNK_ACCOUNTS]>,
+}
 
 /// An account's overflow as its canonical bytes.
 struct StoredOverflow {
@@ -59,8 +50,7 @@ struct StoredOverflow {
 /// All accounts.
 pub(crate) struct Accounts {
     pub(crate) directory: DirectoryWriter,
-    lines: Vec<Box<Lines>>,
-    stamps: Vec<Box<Stamps>>,
+    chunks: Vec<Chunk>,
     count: u32,
     overflows: HashMap<AccountIndex, StoredOverflow, ahash::RandomState>,
     /// Account indexes by username; the names are in the overflows.
@@ -79,13 +69,15 @@ pub(crate) struct Accounts {
     pub(crate) movements: Movements,
 }
 
-/// A new chunk on large pages, where the system has them.
-fn zeroed<T: FromZeros>() -> Box<T> {
-    // Fails only when the machine has no memory left, where any other allocation would abort too.
-    #[allow(clippy::expect_used)]
-    let mut chunk = T::new_box_zeroed().expect("memory for a chunk of accounts");
-    use_huge_pages(&mut *chunk);
-    chunk
+impl Chunk {
+    fn zeroed() -> Self {
+        // Fails only when the machine has no memory left, where any other allocation would abort too.
+        #[allow(clippy::expect_used)]
+        Self {
+            lines: FromZeros::new_box_zeroed().expect("memory for a chunk of accounts"),
+            stamps: FromZeros::new_box_zeroed().expect("memory for a chunk of stamps"),
+        }
+    }
 }
 
 /// The username inside an overflow's canonical bytes; empty if there is none.
@@ -101,8 +93,7 @@ impl Accounts {
     pub(crate) fn new(directory: DirectoryWriter) -> Self {
         let mut accounts = Self {
             directory,
-            lines: Vec::new(),
-            stamps: Vec::new(),
+            chunks: Vec::new(),
             count: 0,
             overflows: HashMap::default(),
             usernames: HashTable::new(),
@@ -127,33 +118,32 @@ impl Accounts {
     /// The fixed part of an account that exists.
     #[inline]
     pub(crate) fn get(&self, index: AccountIndex) -> &HotAccount {
-        &self.lines[(index >> CHUNK_BITS) as usize].0[index as usize % CHUNK_ACCOUNTS].0
+        &self.chunks[(index >> CHUNK_BITS) as usize].lines[index as usize % CHUNK_ACCOUNTS].0
     }
 
     /// For changes: [`Accounts::touch`] must have come first in this block.
     #[inline]
     pub(crate) fn get_mut(&mut self, index: AccountIndex) -> &mut HotAccount {
-        &mut self.lines[(index >> CHUNK_BITS) as usize].0[index as usize % CHUNK_ACCOUNTS].0
+        &mut self.chunks[(index >> CHUNK_BITS) as usize].lines[index as usize % CHUNK_ACCOUNTS].0
     }
 
     /// Reads a little of everything that a change of the account will need, so that the caches have it; the value means nothing.
     #[inline]
     pub(crate) fn warm(&self, index: AccountIndex) -> u64 {
-        let lines = self.lines.get((index >> CHUNK_BITS) as usize);
-        lines.zip(self.stamps.get((index >> STAMPS_BITS) as usize)).map_or(0, |(lines, stamps)| {
-            let stamp = stamps.0[index as usize % STAMPS];
-            lines.0[index as usize % CHUNK_ACCOUNTS].0.nonce.get() ^ u64::from(stamp)
-        })
+        match self.chunks.get((index >> CHUNK_BITS) as usize) {
+            Some(chunk) => {
+                let place = index as usize % CHUNK_ACCOUNTS;
+                chunk.lines[place].0.nonce.get() ^ u64::from(chunk.stamps[place])
+            }
+            None => 0,
+        }
     }
 
     /// Puts an account at the next index, unlinked, without any mark: for building a state. The directory must agree.
     pub(crate) fn append(&mut self, hot: HotAccount) -> AccountIndex {
         let index = self.count;
-        if (index >> CHUNK_BITS) as usize == self.lines.len() {
-            self.lines.push(zeroed());
-        }
-        if (index >> STAMPS_BITS) as usize == self.stamps.len() {
-            self.stamps.push(zeroed());
+        if (index >> CHUNK_BITS) as usize == self.chunks.len() {
+            self.chunks.push(Chunk::zeroed());
         }
         self.count += 1;
         *self.get_mut(index) = hot;
@@ -166,7 +156,7 @@ impl Accounts {
         self.overflow_changed.clear();
         self.serial = self.serial.checked_add(1).unwrap_or_else(|| {
             // Once in four billion blocks of a process the numbers start again.
-            self.stamps.iter_mut().for_each(|chunk| chunk.0.fill(0));
+            self.chunks.iter_mut().for_each(|chunk| chunk.stamps.fill(0));
             1
         });
     }
@@ -174,12 +164,12 @@ impl Accounts {
     /// Notes that the account is about to change. Cheap when it changed in this block before.
     #[inline]
     pub(crate) fn touch(&mut self, index: AccountIndex) {
-        let stamp = &mut self.stamps[(index >> STAMPS_BITS) as usize].0[index as usize % STAMPS];
-        if *stamp != self.serial {
-            *stamp = self.serial;
+        let chunk = &mut self.chunks[(index >> CHUNK_BITS) as usize];
+        let place = index as usize % CHUNK_ACCOUNTS;
+        if chunk.stamps[place] != self.serial {
+            chunk.stamps[place] = self.serial;
             self.changed.push(index);
-            let hot = &self.lines[(index >> CHUNK_BITS) as usize].0[index as usize % CHUNK_ACCOUNTS].0;
-            self.pages.touch(index, hot);
+            self.pages.touch(index, &chunk.lines[place].0);
         }
     }
 
@@ -398,7 +388,7 @@ impl Accounts {
 
     /// Bytes in use, the directory's included; the unused end of the last chunk is counted and takes no memory.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let chunks = self.lines.len() * size_of::<Lines>() + self.stamps.len() * size_of::<Stamps>();
+        let chunks = self.chunks.len() * CHUNK_ACCOUNTS * (size_of::<Line>() + size_of::<u32>());
         let overflow = size_of::<(AccountIndex, StoredOverflow)>() + 1;
         let texts: usize = self.overflows.values().map(|stored| stored.bytes.len()).sum();
         chunks

@@ -16,8 +16,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
-use tana_accounts::use_huge_pages;
-use zerocopy::{FromZeros, KnownLayout};
 
 use crate::prefetch::prefetch;
 
@@ -30,8 +28,8 @@ const TAG_MASK: u64 = !0xffff;
 const WAYS: usize = 4;
 
 /// Four slots on one cache line: 48 bits of hash over 16 bits of time; 0 is empty.
-#[derive(Debug, FromZeros, KnownLayout)]
-#[repr(C, align(32))]
+#[derive(Debug, Default)]
+#[repr(align(32))]
 struct Bucket([AtomicU64; WAYS]);
 
 /// Remembers hashes of admitted transactions for about ten seconds.
@@ -50,11 +48,10 @@ impl DuplicateFilter {
     /// A filter of `slots` (rounded up to a power of two, at least 4) entries of 8 bytes; `seeds` must be random.
     pub fn new(slots: usize, seeds: [u64; 4]) -> Self {
         let buckets = slots.div_ceil(WAYS).next_power_of_two();
-        // Fails only when the machine has no memory left, where any other allocation would abort too.
-        #[allow(clippy::expect_used)]
-        let mut buckets = <[Bucket]>::new_box_zeroed_with_elems(buckets).expect("memory for the duplicate filter");
-        use_huge_pages(&mut *buckets);
-        Self { buckets, keys: RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]) }
+        Self {
+            buckets: std::iter::repeat_with(Bucket::default).take(buckets).collect(),
+            keys: RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]),
+        }
     }
 
     /// The hash by which the filter knows `bytes`.

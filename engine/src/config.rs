@@ -52,6 +52,8 @@ pub struct NodeConfig {
     pub key: PathBuf,
     /// UDP address for transactions: 9002 + 10 x i for validator i.
     pub listen: SocketAddr,
+    /// TCP address for health, peers and metrics over HTTP: 9001 + 10 x i for validator i; none serves none.
+    pub http: Option<SocketAddr>,
     /// How transactions come in.
     pub ingest: IngestConfig,
     /// How signatures are checked.
@@ -177,6 +179,7 @@ impl Default for NodeConfig {
             genesis: "genesis.toml".into(),
             key: "validator.json".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 9002)),
+            http: None,
             ingest: IngestConfig::default(),
             verify: VerifyConfig { threads: 0, backend: VerifyBackend::Auto },
             threads: ThreadsConfig { cores: Vec::new(), pin: true, spin: false },

@@ -38,11 +38,13 @@ pub use pending::{PendingKind, PendingRequest};
 pub use progress::Progress;
 pub use receipts::{
     RECEIPT_CONTEXT, RECEIPTS_DOMAIN, TRANSACTIONS_DOMAIN, receipt_leaf, receipt_leaves, receipts_root,
-    transaction_root,
+    transaction_root, transaction_root_of_parts,
 };
 pub use restore::RestoreError;
 pub use state::State;
-pub use validators::{VALIDATOR_CHANGES_MAX, VALIDATOR_SET_CONTEXT, Validator, ValidatorChange, encode_set, hash_set};
+pub use validators::{
+    CHANGE_EPOCHS_AHEAD, VALIDATOR_CHANGES_MAX, VALIDATOR_SET_CONTEXT, Validator, ValidatorChange, encode_set, hash_set,
+};
 
 #[cfg(test)]
 mod tests;

@@ -66,3 +66,11 @@ pub fn transaction_root<'a>(ids: impl IntoIterator<Item = &'a Hash>) -> Hash {
     let ids: Vec<Hash> = ids.into_iter().copied().collect();
     merkle_root(&TRANSACTIONS_DOMAIN, &ids)
 }
+
+/// Like [`transaction_root`], over the identifiers of whole batches, one after the other.
+pub fn transaction_root_of_parts<'a>(parts: impl IntoIterator<Item = &'a [Hash], IntoIter: Clone>) -> Hash {
+    let parts = parts.into_iter();
+    let mut ids = Vec::with_capacity(parts.clone().map(<[Hash]>::len).sum());
+    parts.for_each(|part| ids.extend_from_slice(part));
+    merkle_root(&TRANSACTIONS_DOMAIN, &ids)
+}

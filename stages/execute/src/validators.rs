@@ -1,6 +1,7 @@
 //! The validator set in force and the changes to come.
 //!
-//! A change names the first epoch in which it holds. Changes are kept by epoch and, within one, by arrival. The set of an epoch is the
+//! A change names the first epoch in which it holds, at least [`CHANGE_EPOCHS_AHEAD`] after the epoch in which it is executed: execution runs
+//! behind ordering, and so the set of an epoch is known on every validator before its first block is ordered. Changes are kept by epoch and, within one, by arrival. The set of an epoch is the
 //! set in force with every change up to that epoch applied in this order: additions go to the end, removals close the gap. A change is
 //! taken only if all changes, the later ones too, still make sense with it: nobody is added twice or removed twice, no set is ever
 //! empty or too large.
@@ -18,6 +19,8 @@ use crate::restore::RestoreError;
 
 /// The key of a validator set's hash is the BLAKE3 hash of this text.
 pub const VALIDATOR_SET_CONTEXT: &str = "tana validator set v1";
+/// How many epochs after its own a change may take effect at the earliest: the set of epoch e is fixed by the blocks up to epoch e - 2.
+pub const CHANGE_EPOCHS_AHEAD: u64 = 2;
 /// The most changes that wait for their epoch; a further one ends as `validators_total`.
 pub const VALIDATOR_CHANGES_MAX: usize = 1_024;
 
@@ -88,11 +91,16 @@ impl Validators {
         }
     }
 
-    /// Takes a change, or says why not and stays as it was.
+    /// Takes a change that is executed in `current_epoch`, or says why not and stays as it was.
     pub(crate) fn schedule(&mut self, change: ValidatorChange, current_epoch: u64) -> Result<(), Code> {
-        if change.epoch <= current_epoch {
+        if change.epoch < current_epoch.saturating_add(CHANGE_EPOCHS_AHEAD) {
             return Err(Code::EpochPast);
         }
+        self.take(change)
+    }
+
+    /// Takes a change whose epoch has been judged.
+    fn take(&mut self, change: ValidatorChange) -> Result<(), Code> {
         if self.changes.len() >= VALIDATOR_CHANGES_MAX {
             return Err(Code::ValidatorsTotal);
         }
@@ -151,7 +159,7 @@ impl Validators {
                 address: reader.text_u8("change address")?.to_owned(),
             };
             if validators.changes.last().is_some_and(|last| last.epoch > epoch)
-                || validators.schedule(ValidatorChange { epoch, add, validator }, 0).is_err()
+                || validators.take(ValidatorChange { epoch, add, validator }).is_err()
             {
                 return invalid("changes that follow from each other, ascending by epoch");
             }

@@ -390,7 +390,7 @@ fn validator_sets() {
     };
     let genesis_hash = chain.state.validator_set_hash(0);
     fails(&mut chain, 1, change(true, 5, 2), Code::NotSovereign);
-    fails(&mut chain, 0, change(true, 5, 0), Code::EpochPast);
+    fails(&mut chain, 0, change(true, 5, 1), Code::EpochPast);
     fails(&mut chain, 0, change(false, 5, 2), Code::UnknownValidator);
     fails(&mut chain, 0, change(true, 1_000_000, 2), Code::ValidatorExists);
     fails(&mut chain, 0, change(false, 1_000_000, 2), Code::LastValidator);
@@ -402,16 +402,17 @@ fn validator_sets() {
         chain.block(&[]);
     }
     fails(&mut chain, 0, change(true, 5, 2), Code::ValidatorExists);
-    fails(&mut chain, 0, change(true, 6, 1), Code::EpochPast);
-    assert_eq!(chain.send(0, change(true, 6, 2)), Code::Applied);
-    fails(&mut chain, 0, change(true, 7, 2), Code::ValidatorsTotal);
+    fails(&mut chain, 0, change(true, 6, 2), Code::EpochPast);
+    assert_eq!(chain.state.epoch_of(chain.state.progress().height), 1, "so 3 is the earliest epoch now");
+    assert_eq!(chain.send(0, change(true, 6, 3)), Code::Applied);
+    fails(&mut chain, 0, change(true, 7, 3), Code::ValidatorsTotal);
     let keys = |chain: &TestChain, epoch| -> Vec<_> {
         chain.state.validators(epoch).into_iter().map(|member| member.key).collect()
     };
     assert_eq!(keys(&chain, 1), [key(1_000_000)]);
-    assert_eq!(keys(&chain, 2), [key(1_000_000), key(6)]);
-    assert_eq!(keys(&chain, 3), [key(1_000_000), key(6), key(5)]);
-    assert_eq!(keys(&chain, 9), [key(6), key(5)]);
+    assert_eq!(keys(&chain, 2), [key(1_000_000)]);
+    assert_eq!(keys(&chain, 3), [key(1_000_000), key(5), key(6)]);
+    assert_eq!(keys(&chain, 9), [key(5), key(6)]);
     assert_eq!(chain.state.validator_set_hash(1), genesis_hash);
     let planned = chain.state.validator_set_hash(4);
     let mark = chain.state.progress().lane_marks[&0];
@@ -421,5 +422,5 @@ fn validator_sets() {
     assert_eq!(chain.state.validator_set_hash(4), planned);
     assert!(chain.state.validator_changes().is_empty());
     assert!(mark > 0 && chain.state.progress().lane_marks.is_empty(), "the lane of the removed validator is gone");
-    fails(&mut chain, 0, change(true, 8, 4), Code::EpochPast);
+    fails(&mut chain, 0, change(true, 8, 5), Code::EpochPast);
 }

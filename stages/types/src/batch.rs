@@ -9,9 +9,9 @@
 //!      2     2  zero
 //!      4     4  count of transactions
 //!      8     4  bytes of the body
-//!     12     4  zero
+//!     12     4  skipped: how many sequences directly before this one the author withdraws, below the sequence
 //!     16     8  epoch
-//!     24     8  sequence: the author's batches are numbered from 1 without a gap
+//!     24     8  sequence: the author's batches are numbered from 1 without a gap, and no number is used twice
 //!     32     8  expiry height: no block above it may list the batch
 //!     40    32  genesis hash
 //!     72    32  author's validator key
@@ -56,8 +56,8 @@ pub struct Seal {
     pub count: U32,
     /// Bytes of the body.
     pub body_length: U32,
-    /// Zero.
-    pub reserved_too: U32,
+    /// How many sequences directly before this one the author withdraws: a block may list this batch without them. Below the sequence.
+    pub skipped: U32,
     /// The author's epoch.
     pub epoch: U64,
     /// The batch's number in its author's lane, from 1.
@@ -81,8 +81,11 @@ impl Seal {
         let Ok((seal, body)) = Seal::ref_from_prefix(bytes) else {
             return Err(DecodeError::Short { field: "seal", needed: SEAL_BYTES, left: bytes.len() });
         };
-        if seal.version.get() != SEAL_VERSION || seal.reserved.get() != 0 || seal.reserved_too.get() != 0 {
-            return invalid("seal version", "1, with reserved fields zero");
+        if seal.version.get() != SEAL_VERSION || seal.reserved.get() != 0 {
+            return invalid("seal version", "1, with the reserved field zero");
+        }
+        if u64::from(seal.skipped.get()) >= seal.sequence.get() {
+            return invalid("seal sequence", "at least 1, and above what it skips");
         }
         if &seal.genesis_hash != chain.genesis_hash() {
             return invalid("seal genesis hash", "that of this chain");
@@ -263,15 +266,24 @@ impl Batch {
         self.ids.truncate(kept);
     }
 
-    /// Writes and signs the seal. The batch must hold at least one transaction.
-    pub fn seal(&mut self, chain: &Chain, author: &SigningKey, epoch: u64, sequence: u64, expiry_height: u64) -> Hash {
+    /// Writes and signs the seal. The batch must hold at least one transaction; `sequence` is at least 1, and `skipped` sequences directly
+    /// before it are withdrawn, fewer than there are.
+    pub fn seal(
+        &mut self,
+        chain: &Chain,
+        author: &SigningKey,
+        epoch: u64,
+        sequence: u64,
+        skipped: u32,
+        expiry_height: u64,
+    ) -> Hash {
         let body_hash = *blake3::hash(&self.bytes[SEAL_BYTES..]).as_bytes();
         let mut seal = Seal {
             version: U16::new(SEAL_VERSION),
             reserved: U16::ZERO,
             count: U32::new(self.len() as u32),
             body_length: U32::new(self.body_length() as u32),
-            reserved_too: U32::ZERO,
+            skipped: U32::new(skipped),
             epoch: U64::new(epoch),
             sequence: U64::new(sequence),
             expiry_height: U64::new(expiry_height),

@@ -85,7 +85,7 @@ codes! {
     ValidatorsTotal = 30, "validators_total";
     /// The last validator cannot be removed.
     LastValidator = 31, "last_validator";
-    /// The epoch has begun already; name a later one.
+    /// The epoch is too near: a change holds two epochs after its own at the earliest.
     EpochPast = 32, "epoch_past";
     /// Too many requests wait for the sovereign.
     PendingTotal = 33, "pending_total";

@@ -52,7 +52,7 @@ fn fixtures_have_not_moved() {
     for nonce in 1..=2 {
         batch.push(Transaction::exactly(&transfer(nonce)).unwrap(), 5, Origin::default());
     }
-    let digest = batch.seal(&chain(), &SigningKey::from_bytes(&[3; 32]), 1, 9, 1_000);
+    let digest = batch.seal(&chain(), &SigningKey::from_bytes(&[3; 32]), 1, 9, 0, 1_000);
     let header = header(vec![LaneBatches { lane: 0, first_sequence: 9, digests: vec![digest] }]);
     let mut hot = HotAccount::new(Role::Staff, 17);
     hot.nonce.set(3);
@@ -182,7 +182,7 @@ fn a_sealed_batch_reads_back_and_any_changed_byte_is_noticed() {
     for nonce in 1..=3 {
         batch.push(Transaction::exactly(&transfer(nonce)).unwrap(), 0, Origin::default());
     }
-    let digest = batch.seal(&chain(), &author, 1, 2, 50);
+    let digest = batch.seal(&chain(), &author, 1, 2, 1, 50);
     let sealed = batch.sealed_bytes().to_vec();
     let mut read = Batch::default();
     read.load_sealed(&sealed, &chain()).unwrap();

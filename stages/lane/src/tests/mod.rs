@@ -1,0 +1,26 @@
+//! Tests of this crate as a whole.
+#![allow(clippy::unwrap_used)]
+
+use crate::*;
+use ed25519_dalek::SigningKey;
+use tana_types::batch::Origin;
+use tana_types::key::PublicKey;
+use tana_types::payload::Payload;
+use tana_types::transaction::{Transaction, sign};
+
+#[test]
+fn sequences_go_on_and_seals_are_valid() {
+    let chain = Chain::new([1; 32]);
+    let key = SigningKey::from_bytes(&[2; 32]);
+    let payload = Payload::Transfer { recipient: PublicKey([3; 32]), currency: "USD".parse().unwrap(), amount: 1 };
+    let bytes = sign(&chain, &key, 1, 1, &payload).unwrap();
+    let mut lane = Lane::new(chain, key, 41, 100);
+    for expected in [42, 43] {
+        let mut batch = Batch::with_capacity(1, 200);
+        batch.push(Transaction::exactly(&bytes).unwrap(), 0, Origin::default());
+        let sealed = lane.seal(&mut batch, 0, 7);
+        assert_eq!((sealed.sequence, sealed.digest), (expected, batch.seal_header().digest()));
+        assert_eq!(batch.seal_header().expiry_height.get(), 107);
+        assert!(batch.seal_header().signature_is_valid());
+    }
+}

@@ -141,45 +141,40 @@ fn next_segment(parts: &IndexerParts) -> Option<u32> {
     (first..open).find(|&segment| !table_path(&parts.tables, TableKind::Accounts, segment).exists())
 }
 
-/// One pass over the segment for each table, so that the entries of one at a time are in memory.
-fn index_segment(parts: &IndexerParts, segment: u32, stop: &AtomicBool) -> Result<(), String> {
-    // The accounts' table is written last: its being there says that both are.
-    for kind in [TableKind::Transactions, TableKind::Accounts] {
-        let Some(table) = collect(parts, segment, kind, stop)? else { return Ok(()) };
-        table.finish(&table_path(&parts.tables, kind, segment)).map_err(|error| error.to_string())?;
-    }
-    Ok(())
+/// The tables of a segment while they are built.
+struct Tables {
+    transactions: TableBuilder,
+    accounts: TableBuilder,
 }
 
-/// The entries of one table; none when the node stops meanwhile.
-fn collect(
-    parts: &IndexerParts,
-    segment: u32,
-    kind: TableKind,
-    stop: &AtomicBool,
-) -> Result<Option<TableBuilder>, String> {
+/// One pass over the segment. Nothing is written when the node stops meanwhile.
+fn index_segment(parts: &IndexerParts, segment: u32, stop: &AtomicBool) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let reader = LogReader::open(&parts.logs, LOG_NAMES[BLOCK_LOG]).map_err(|error| text(&error))?;
     let mut records = reader.iter_from(Position::segment_start(segment)).map_err(|error| text(&error))?;
-    let mut table = TableBuilder::new();
+    let mut tables = Tables {
+        transactions: TableBuilder::new(&table_path(&parts.tables, TableKind::Transactions, segment)),
+        accounts: TableBuilder::new(&table_path(&parts.tables, TableKind::Accounts, segment)),
+    };
     while let Some(record) = records.next_record().map_err(|error| text(&error))? {
         if record.position.segment != segment {
             break;
         }
         if stop.load(Ordering::Acquire) {
-            return Ok(None);
+            return Ok(());
         }
         let commit = CommitRecord::decode(record.payload).map_err(|error| text(&error))?;
-        index_block(parts, &commit, kind, &mut table)?;
+        index_block(parts, &commit, &mut tables)?;
     }
-    Ok(Some(table))
+    // The accounts' table is written last: its being there says that both are.
+    tables.transactions.finish().map_err(|error| text(&error))?;
+    tables.accounts.finish().map_err(|error| text(&error))
 }
 
 fn index_block(
     parts: &IndexerParts,
     commit: &CommitRecord<'_>,
-    kind: TableKind,
-    table: &mut TableBuilder,
+    tables: &mut Tables,
 ) -> Result<(), String> {
     let view = parts.directory.view();
     let mut index = 0;
@@ -187,13 +182,9 @@ fn index_block(
         let batch = read_batch(&parts.logs, &parts.chain, position)?;
         for (transaction, id) in batch.transactions().zip(&batch.ids) {
             let place = place(commit.header.height, index);
-            match kind {
-                TableKind::Transactions => table.add(key_of_id(id), place),
-                TableKind::Accounts => {
-                    for account in accounts_of(&view, transaction).into_iter().flatten() {
-                        table.add(u64::from(account), place);
-                    }
-                }
+            tables.transactions.add(key_of_id(id), place).map_err(|error| error.to_string())?;
+            for account in accounts_of(&view, transaction).into_iter().flatten() {
+                tables.accounts.add(u64::from(account), place).map_err(|error| error.to_string())?;
             }
             index += 1;
         }

@@ -12,11 +12,11 @@ use tana_store::{Table, TableBuilder};
 static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("table");
-    let mut builder = TableBuilder::new();
+    let mut builder = TableBuilder::new(&path);
     for key in 0..600u64 {
-        builder.add(key / 2 * 1_000, key);
+        builder.add(key / 2 * 1_000, key).expect("room");
     }
-    builder.finish(&path).expect("a table");
+    builder.finish().expect("a table");
     fs::read(&path).expect("the table")
 });
 

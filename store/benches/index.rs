@@ -28,8 +28,8 @@ fn table(criterion: &mut Criterion) {
     let folder = folder();
     let path = folder.path().join("ids.table");
     let builder = || {
-        let mut builder = TableBuilder::new();
-        (0..ENTRIES).for_each(|number| builder.add(key(number), number));
+        let mut builder = TableBuilder::new(&path);
+        (0..ENTRIES).for_each(|number| builder.add(key(number), number).expect("room for the entries"));
         builder
     };
     let mut group = criterion.benchmark_group("table");
@@ -37,7 +37,7 @@ fn table(criterion: &mut Criterion) {
     group.bench_function(format!("build/entries={ENTRIES}"), |bencher| {
         bencher.iter_batched(
             builder,
-            |builder| builder.finish(&path).expect("the table is written"),
+            |builder| builder.finish().expect("the table is written"),
             BatchSize::PerIteration,
         );
     });

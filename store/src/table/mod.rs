@@ -14,6 +14,7 @@ mod builder;
 mod filter;
 mod format;
 mod reader;
+mod runs;
 #[cfg(test)]
 mod tests;
 

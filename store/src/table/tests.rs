@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::format::BLOCK_ENTRIES;
+use super::runs::{RUN_ENTRIES, Runs};
 use super::{Table, TableBuilder};
 use crate::StoreError;
 
@@ -12,13 +13,13 @@ use crate::StoreError;
 fn build(entries: &[(u64, u64)]) -> (tempfile::TempDir, Table, BTreeMap<u64, BTreeSet<u64>>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ids.table");
-    let mut builder = TableBuilder::new();
+    let mut builder = TableBuilder::new(&path);
     let mut model: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
     for (key, value) in entries {
-        builder.add(*key, *value);
+        builder.add(*key, *value).unwrap();
         model.entry(*key).or_default().insert(*value);
     }
-    builder.finish(&path).unwrap();
+    builder.finish().unwrap();
     let table = Table::open(&path).unwrap();
     (folder, table, model)
 }
@@ -135,6 +136,38 @@ fn a_shortened_or_missing_table_is_named() {
     }
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(Table::open(&path), Err(StoreError::Missing { .. })));
+}
+
+#[test]
+fn more_entries_than_a_run_come_out_sorted_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs");
+    let mut runs = Runs::new(&path);
+    let count = 2 * RUN_ENTRIES as u64 + 1_001;
+    for number in 0..count {
+        // An odd factor makes a permutation of the numbers below 2^20; every tenth comes twice.
+        let key = number.wrapping_mul(0x9e37_79b1) % (1 << 20);
+        runs.add((key, key + 1)).unwrap();
+        if number % 10 == 0 {
+            runs.add((key, key + 1)).unwrap();
+        }
+    }
+    runs.seal();
+    assert!(path.exists());
+    for _ in 0..2 {
+        let mut merged = Vec::new();
+        runs.merge(|entry| {
+            merged.push(entry);
+            Ok(())
+        })
+        .unwrap();
+        let mut expected: Vec<_> = (0..count).map(|number| number.wrapping_mul(0x9e37_79b1) % (1 << 20)).collect();
+        expected.sort_unstable();
+        assert!(merged.iter().map(|entry| entry.0).eq(expected));
+        assert!(merged.iter().all(|entry| entry.1 == entry.0 + 1));
+    }
+    drop(runs);
+    assert!(!path.exists(), "the file of runs goes with the builder");
 }
 
 #[test]

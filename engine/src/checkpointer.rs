@@ -111,6 +111,14 @@ impl Resume {
         Ok(resume)
     }
 
+    /// A checkpoint's blob: this, then the state's own part.
+    pub fn to_blob(&self, meta: &[u8]) -> Vec<u8> {
+        let mut blob = Writer::with_capacity(1_024 + meta.len());
+        self.encode(&mut blob);
+        blob.bytes(meta);
+        blob.finish()
+    }
+
     /// Splits a checkpoint's blob into this and the state's own part.
     pub fn split_blob(blob: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let mut reader = Reader::new(blob);
@@ -261,14 +269,11 @@ fn write_one(
         }
     }
     let Some(at) = committed else { return Ok(None) };
-    let mut blob = Writer::with_capacity(1_024 + head.meta.len());
-    at.resume.encode(&mut blob);
-    blob.bytes(&head.meta);
     write.commit(&CheckpointMeta {
         height: at.height,
         positions: [at.batch_position, at.order_position, at.block_position].map(Position::from_u64).to_vec(),
         state_root: at.state_root,
-        blob: blob.finish(),
+        blob: at.resume.to_blob(&head.meta),
     })?;
     Ok(Some(at.height))
 }

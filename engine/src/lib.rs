@@ -31,5 +31,6 @@ pub mod recover;
 pub mod replay;
 pub mod sources;
 pub mod stage;
+pub mod sync;
 pub mod verify_log;
 pub mod wiring;

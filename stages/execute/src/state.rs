@@ -32,10 +32,10 @@ use crate::validators::{Validator, ValidatorChange, Validators, hash_set};
 /// Bulk keys derived between two reports of progress.
 const BULK_STEP: u32 = 16_384;
 
-static CURRENCIES_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context("tana currencies v1"));
-static PENDING_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context("tana pending v1"));
-static VALIDATORS_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context("tana validators v1"));
-static PROGRESS_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context("tana progress v1"));
+pub(crate) static CURRENCIES_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context("tana currencies v1"));
+pub(crate) static PENDING_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context("tana pending v1"));
+pub(crate) static VALIDATORS_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context("tana validators v1"));
+pub(crate) static PROGRESS_KEY: LazyLock<HashKey> = LazyLock::new(|| HashKey::from_context("tana progress v1"));
 
 /// Everything that execution reads and writes.
 pub struct State {
@@ -272,6 +272,11 @@ impl State {
     /// Changes of the validator set that are not in force yet, by epoch.
     pub fn validator_changes(&self) -> &[ValidatorChange] {
         self.validators.changes()
+    }
+
+    /// The section with the validator set in force and the changes to come, as the state root commits to it: [`crate::read_validators`] reads it.
+    pub fn validators_section(&self) -> Vec<u8> {
+        self.validators.encode()
     }
 
     /// What the headers of an epoch's blocks name its validator set by.

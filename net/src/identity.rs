@@ -29,11 +29,11 @@ pub const ALPN: &[u8] = b"tana-tx/1";
 pub(crate) const SERVER_NAME: &str = "tana-validator";
 
 /// DER of a PKCS#8 Ed25519 private key (RFC 8410, section 7) up to the 32 bytes of the seed.
-const PKCS8_PREFIX: [u8; 16] =
+pub(crate) const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// DER of an Ed25519 subject public key info (RFC 8410, section 4) up to the 32 bytes of the key.
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+pub(crate) const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Why an identity or a TLS configuration could not be made.
 #[derive(Debug, Error)]
@@ -214,7 +214,7 @@ fn subject_key(certificate: &CertificateDer<'_>) -> Result<Option<[u8; 32]>, rus
 }
 
 /// ring, with AES-128-GCM in front of the suites of TLS 1.3.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     use ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256};
     let mut provider = ring::default_provider();
     provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];

@@ -1,7 +1,7 @@
 //! QUIC transaction server and client.
 //!
-//! This crate moves frames of transactions over QUIC and answers back. It knows bytes and frames, identities and
-//! limits; what a transaction is, only the [`Intake`] behind it knows.
+//! This crate moves frames of transactions over QUIC and answers back, and messages between validators. It knows bytes
+//! and frames, identities and limits; what a transaction is, only the [`Intake`] behind it knows.
 //!
 //! - [`identity`]: an Ed25519 key as a TLS certificate, and the client's check that pins it.
 //! - [`frame`]: length-prefixed frames, cut out of a stream in place.
@@ -9,6 +9,7 @@
 //! - [`limits`]: every bound with its unit and arithmetic, and the codes with which a connection is closed.
 //! - [`score`] and [`sources`]: what one IP address has done, and what it may still do.
 //! - [`server`] runs endpoints on threads of their own; [`client`] is the other end.
+//! - [`link`]: authenticated connections between validators, with channels by priority.
 //!
 //! # Invariants
 //! - Nothing read from a peer is used as a size before it is checked.
@@ -24,6 +25,7 @@ pub mod hub;
 pub mod identity;
 pub mod intake;
 pub mod limits;
+pub mod link;
 pub mod metrics;
 pub mod score;
 pub mod server;

@@ -2,11 +2,13 @@
 //!
 //! [`Orderer`] is the interface between the pipeline and agreement. The pipeline offers sealed, durable batches and tells what has been
 //! executed; the orderer gives blocks in order of height. [`Solo`] is the orderer of a validator that asks nobody: what it proposes is
-//! ordered. It stays as the way to measure the data plane alone.
+//! ordered. It stays as the way to measure the data plane alone. [`Chain`] holds the rules of blocks that many validators agree on: what a leader
+//! proposes and what the others accept.
 //!
 //! Execution runs behind ordering: a header attests the roots of an earlier height (`executed_height`). When that lags more than the
 //! genesis allows, blocks are made empty, which lets execution catch up; batches wait meanwhile, and behind them the senders.
 
+mod chain;
 mod solo;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,11 @@ use tana_types::Hash;
 use tana_types::batch::Batch;
 use tana_types::header::BlockHeader;
 
+pub use chain::{
+    AuthorMarks, BLOCK_BODY_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, BRANCH_BLOCKS_MAX, CLOCK_AHEAD_MS_MAX, Chain,
+    ChainRules, EXECUTED_KEPT_MAX, Executed, FINALIZED_KEPT, FinalizeError, Finalized, Inserted, Proposal, StartPoint,
+    StartTip, Verdict, marks_by_author,
+};
 pub use solo::{Solo, SoloConfig, Tip};
 
 /// A sealed batch that is durable in the batch log.

@@ -139,6 +139,16 @@ impl Accounts {
         }
     }
 
+    /// Asks for everything that a change of the account will need, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: AccountIndex) {
+        if let Some(chunk) = self.chunks.get((index >> CHUNK_BITS) as usize) {
+            let place = index as usize % CHUNK_ACCOUNTS;
+            tana_hash::prefetch_value(&chunk.lines[place]);
+            tana_hash::prefetch_value(&chunk.stamps[place]);
+        }
+    }
+
     /// Puts an account at the next index, unlinked, without any mark: for building a state. The directory must agree.
     pub(crate) fn append(&mut self, hot: HotAccount) -> AccountIndex {
         let index = self.count;

@@ -2,12 +2,13 @@
 //!
 //! 1. Check that the block is the next one and that the batches are those it lists.
 //! 2. Put the validator set of its epoch in force.
-//! 3. Take the transactions in windows. First look up all accounts of a window and read a word of everything that will be needed:
-//!    the trips to memory overlap. Then apply the transactions in order, from warm caches.
+//! 3. Take the transactions in windows. Before a window is applied, look up all accounts of the one behind it and ask for everything that
+//!    will be needed: the trips to memory overlap with each other and with the work. Then apply the transactions in order, from warm
+//!    caches.
 //! 4. Sort the changed accounts, copy their records, hash changed overflows, publish nonces to the directory.
 //! 5. Check the books, move progress on, hash the sections that changed.
 //!
-//! A window's look-ups may be out of date when an account was created inside the block; whatever was not found is then looked up again.
+//! A window's look-ups may be out of date when an account was created since; whatever was not found is then looked up again.
 //! Hints from other stages are compared with the key before they are used.
 
 use std::hint::black_box;
@@ -24,7 +25,7 @@ use crate::error::ExecuteError;
 use crate::outcome::Outcome;
 use crate::state::State;
 
-/// Transactions of a window: what they touch, about 350 bytes each, stays in the nearest caches.
+/// Transactions of a window: what two of them touch, about 350 bytes a transaction, stays in the nearest caches.
 const WINDOW: usize = 64;
 /// Changed accounts that are read ahead together: as many trips to memory as a core has in flight.
 const GROUP: usize = 16;
@@ -43,9 +44,18 @@ pub(crate) struct BlockContext {
 /// Memory that is used again in every block.
 #[derive(Default)]
 pub(crate) struct Scratch {
+    /// Of the window that is applied, and of the one behind it.
+    windows: [WindowAccounts; 2],
+    sort: Vec<AccountIndex>,
+}
+
+/// The accounts of a window's transactions, in their order.
+#[derive(Default)]
+struct WindowAccounts {
     senders: Vec<AccountIndex>,
     recipients: Vec<AccountIndex>,
-    sort: Vec<AccountIndex>,
+    /// Accounts that the block had created when they were looked up.
+    creations: u32,
 }
 
 /// The recipient's key of a well-formed transfer; the key of zeros, which nobody has, for everything else.
@@ -78,11 +88,7 @@ impl State {
         self.enter_epoch(epoch);
         let mut context =
             BlockContext { height: header.height, timestamp_ms: header.timestamp_ms, epoch, creations: 0 };
-        for batch in batches {
-            for start in (0..batch.len()).step_by(WINDOW) {
-                self.execute_window(&mut context, batch, start..batch.len().min(start + WINDOW), outcome);
-            }
-        }
+        self.execute_batches(&mut context, batches, outcome);
         outcome.creations = context.creations;
         self.finish_changes(outcome);
         self.finish_block(header, outcome)
@@ -111,21 +117,40 @@ impl State {
         }
     }
 
+    /// Step 3.
+    fn execute_batches(&mut self, context: &mut BlockContext, batches: &[&Batch], outcome: &mut Outcome) {
+        let [mut current, mut following] = std::mem::take(&mut self.scratch.windows);
+        let mut windows = batches.iter().flat_map(|batch| {
+            let starts = (0..batch.len()).step_by(WINDOW);
+            starts.map(move |start| (*batch, start..batch.len().min(start + WINDOW)))
+        });
+        let mut next = windows.next();
+        if let Some((batch, window)) = &next {
+            self.resolve(batch, window.clone(), context.creations, &mut current);
+        }
+        while let Some((batch, window)) = next {
+            next = windows.next();
+            if let Some((batch, window)) = &next {
+                self.resolve(batch, window.clone(), context.creations, &mut following);
+            }
+            self.execute_window(context, batch, window, &current, outcome);
+            std::mem::swap(&mut current, &mut following);
+        }
+        self.scratch.windows = [current, following];
+    }
+
     fn execute_window(
         &mut self,
         context: &mut BlockContext,
         batch: &Batch,
         window: std::ops::Range<usize>,
+        accounts: &WindowAccounts,
         outcome: &mut Outcome,
     ) {
-        let mut senders = std::mem::take(&mut self.scratch.senders);
-        let mut recipients = std::mem::take(&mut self.scratch.recipients);
-        self.resolve(batch, window.clone(), &mut senders, &mut recipients);
-        let created_before = context.creations;
-        for ((position, &sender), &recipient) in window.zip(&senders).zip(&recipients) {
+        for ((position, &sender), &recipient) in window.zip(&accounts.senders).zip(&accounts.recipients) {
             let transaction = batch.transaction(position);
             let (mut sender, mut recipient) = (sender, recipient);
-            if context.creations != created_before {
+            if context.creations != accounts.creations {
                 if sender == NO_ACCOUNT {
                     sender = self.accounts.find(&transaction.sender()).unwrap_or(NO_ACCOUNT);
                 }
@@ -136,29 +161,23 @@ impl State {
             let code = self.execute_one(context, &transaction, batch.ids.get(position), sender, recipient);
             outcome.push_code(code);
         }
-        (self.scratch.senders, self.scratch.recipients) = (senders, recipients);
     }
 
-    /// Looks up senders and recipients of a window and warms the caches for them.
-    fn resolve(
-        &self,
-        batch: &Batch,
-        window: std::ops::Range<usize>,
-        senders: &mut Vec<AccountIndex>,
-        recipients: &mut Vec<AccountIndex>,
-    ) {
+    /// Looks up senders and recipients of a window and asks for what they need.
+    fn resolve(&self, batch: &Batch, window: std::ops::Range<usize>, creations: u32, accounts: &mut WindowAccounts) {
+        accounts.creations = creations;
+        let WindowAccounts { senders, recipients, .. } = accounts;
         senders.clear();
         recipients.clear();
         let view = self.accounts.directory.view();
         let entries = &batch.entries()[window.clone()];
         view.find_each(window.clone().map(|position| recipient_key(&batch.transaction(position))), recipients);
-        let mut warmth = 0;
         for &index in recipients.iter() {
-            warmth ^= self.accounts.warm(index);
+            self.accounts.prefetch(index);
         }
         if entries.iter().all(|entry| entry.sender != NO_ACCOUNT) {
             for entry in entries {
-                warmth ^= self.accounts.warm(entry.sender);
+                self.accounts.prefetch(entry.sender);
             }
             senders.extend(entries.iter().zip(window.clone()).map(|(entry, position)| {
                 let right = entry.sender != SENTINEL
@@ -167,16 +186,14 @@ impl State {
                 if right { entry.sender } else { NO_ACCOUNT }
             }));
             if !senders.contains(&NO_ACCOUNT) {
-                black_box(warmth);
                 return;
             }
             senders.clear();
         }
         view.find_each(window.map(|position| &batch.transaction(position).header().sender), senders);
         for &index in senders.iter() {
-            warmth ^= self.accounts.warm(index);
+            self.accounts.prefetch(index);
         }
-        black_box(warmth);
     }
 
     /// One transaction from nonce to code. `sender` and `recipient` are what a look-up of their keys gives now.

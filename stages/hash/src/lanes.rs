@@ -144,6 +144,18 @@ pub fn prefetch<const N: usize>(bytes: &[u8; N]) {
     let _ = bytes;
 }
 
+/// As [`prefetch`], for the cache line in which a value begins.
+#[inline]
+pub fn prefetch_value<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, and the address is a live reference's; SSE is part of the x86-64 base.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
 fn hash_mixed(mode: &Mode, inputs: &[&[u8]; LANES], out: &mut [Hash; LANES]) {

@@ -22,7 +22,7 @@ pub mod list_tree;
 
 pub use each::{hash_each, keyed_each, keyed_each_fixed, keyed_each_from};
 pub use key::HashKey;
-pub use lanes::prefetch;
+pub use lanes::{prefetch, prefetch_value};
 pub use list_tree::{ListDomain, merkle_proof, merkle_root, merkle_verify};
 
 /// A BLAKE3 hash: 32 bytes.

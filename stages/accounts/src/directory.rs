@@ -76,6 +76,12 @@ impl Directory {
         self.store.warm(index)
     }
 
+    /// As [`Directory::warm`], for key and decoded key alone.
+    #[inline]
+    pub fn warm_key(&self, index: AccountIndex) -> u64 {
+        self.store.touch(index)
+    }
+
     /// The x coordinate of the key's point, if any thread has filled it in.
     #[inline]
     pub fn decoded(&self, index: AccountIndex) -> Option<[u8; 32]> {

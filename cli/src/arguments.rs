@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::commands::devnet::arguments::DevnetArguments;
 use crate::commands::keys::KeysCommand;
 use crate::commands::submit::arguments::SubmitArguments;
+use crate::commands::testnet::TestnetArguments;
+use crate::output::JsonTarget;
 
 /// Runs and uses a Tana chain: keys, validators, transactions, accounts, blocks.
 #[derive(Debug, Parser)]
@@ -24,7 +27,8 @@ use crate::commands::submit::arguments::SubmitArguments;
         tana keys new @alice                                a key for a user\n  \
         tana submit user-creation --key @alice              give it an account\n  \
         tana submit transfer --key sovereign --to @alice --amount 12.50 --currency USD\n  \
-        tana account @alice                                 look at it\n\n\
+        tana account @alice                                 look at it\n  \
+        tana devnet --flood max                             four validators here, flooded for 30 s\n\n\
         Exit codes: 0 done; 1 failed (file, network, node, data); 2 wrong arguments;\n  \
         3 the transaction was refused or ended without effect.\n\n\
         Environment: TANA_HOME is the home folder (default ~/.config/tana)."
@@ -45,8 +49,9 @@ pub struct Shared {
     #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
     pub home: Option<PathBuf>,
     /// Print results as one JSON document
-    #[arg(long, global = true, help_heading = "Everywhere")]
-    pub json: bool,
+    // Not a plain flag, because `tana devnet` has it with a value: what is global has one type everywhere.
+    #[arg(long, global = true, num_args = 0, default_missing_value = "-", help_heading = "Everywhere")]
+    pub json: Option<JsonTarget>,
 }
 
 /// Which node to talk to.
@@ -73,6 +78,10 @@ pub enum Command {
     Init(InitArguments),
     /// Run a validator in the foreground
     Validator(ValidatorArguments),
+    /// Run a network of validators on this machine, flood it, and say how it did
+    Devnet(Box<DevnetArguments>),
+    /// Write keys, genesis and configuration of a network of named hosts
+    Testnet(TestnetArguments),
     /// Make, show and list keys
     #[command(subcommand, after_help = "Examples:\n  tana keys new @alice\n  tana keys show @alice\n  tana keys list")]
     Keys(KeysCommand),
@@ -199,6 +208,9 @@ pub struct ValidatorArguments {
     /// Write logs instead of the live line, even on a terminal
     #[arg(long)]
     pub no_live: bool,
+    /// Stop when standard input ends: so a validator that another program started does not outlive it
+    #[arg(long)]
+    pub stop_with_input: bool,
 }
 
 /// What `tana verify-log` takes.

@@ -1,4 +1,4 @@
-//! The genesis file that `tana init` writes: every value with its unit and range beside it, since a person will read it before a chain
+//! The genesis file that `tana init`, `tana devnet` and `tana testnet` write: every value with its unit and range beside it, since a person will read it before a chain
 //! is started and nobody can change it afterwards.
 
 use tana_types::genesis::{Genesis, GenesisError, Rules};
@@ -13,10 +13,10 @@ pub struct GenesisChoices {
     pub timestamp_ms: u64,
     /// The sovereign's key.
     pub sovereign: PublicKey,
-    /// The validator's key.
-    pub validator: PublicKey,
-    /// Where the validator's links listen, `host:port`.
-    pub validator_address: String,
+    /// The first validators: key, and where the others reach its links, `host:port`.
+    pub validators: Vec<(PublicKey, String)>,
+    /// What all must agree on.
+    pub rules: Rules,
     /// Accounts for load tests: seed and count.
     pub bulk: Option<(String, u32)>,
 }
@@ -25,10 +25,10 @@ pub struct GenesisChoices {
 pub fn genesis_text(choices: &GenesisChoices) -> Result<String, GenesisError> {
     let mut text = String::with_capacity(4_096);
     text.push_str(&heading(choices));
-    text.push_str(&rules(&Rules::default()));
+    text.push_str(&rules(&choices.rules));
     text.push_str(&sovereign(choices));
     text.push_str(CURRENCIES);
-    text.push_str(&validator(choices));
+    text.push_str(&validators(choices));
     if let Some((seed, count)) = &choices.bulk {
         text.push_str(&bulk(seed, *count));
     }
@@ -143,15 +143,15 @@ symbol = \"Ξ\"
 
 ";
 
-fn validator(choices: &GenesisChoices) -> String {
-    format!(
-        "# The first validator set. address: where the others reach its links, host:port, UDP; 9000 + 10 x i for validator i.\n\
-         [[validator]]\n\
-         key = \"{}\"\n\
-         address = {}\n",
-        choices.validator,
-        quoted(&choices.validator_address)
-    )
+fn validators(choices: &GenesisChoices) -> String {
+    let mut text = "# The first validator set, 1 to 256 of them; later ones come by the sovereign's transactions. address: where the others reach its\n\
+         # links, host:port, UDP; 9000 + 10 x i for validator i.\n"
+        .to_owned();
+    for (place, (key, address)) in choices.validators.iter().enumerate() {
+        let space = if place == 0 { "" } else { "\n" };
+        text.push_str(&format!("{space}[[validator]]\nkey = \"{key}\"\naddress = {}\n", quoted(address)));
+    }
+    text
 }
 
 fn bulk(seed: &str, count: u32) -> String {
@@ -176,19 +176,23 @@ mod tests {
             chain: "a \"quoted\" name".to_owned(),
             timestamp_ms: 1_700_000_000_000,
             sovereign: PublicKey([1; 32]),
-            validator: PublicKey([2; 32]),
-            validator_address: "127.0.0.1:9000".to_owned(),
+            validators: vec![
+                (PublicKey([2; 32]), "127.0.0.1:9000".to_owned()),
+                (PublicKey([3; 32]), "there.example:9010".to_owned()),
+            ],
+            rules: Rules { epoch_blocks: 40, ..Rules::default() },
             bulk: Some(("seed".to_owned(), 1_000)),
         }
     }
 
     #[test]
-    fn the_text_says_what_was_chosen_and_the_default_rules() {
+    fn the_text_says_what_was_chosen() {
         let genesis = Genesis::parse(&genesis_text(&choices()).unwrap()).unwrap();
         assert_eq!(genesis.chain, "a \"quoted\" name");
-        assert_eq!(genesis.rules, Rules::default());
+        assert_eq!(genesis.rules, choices().rules);
         assert_eq!(genesis.sovereign.key, PublicKey([1; 32]));
-        assert_eq!(genesis.validators[0].key, PublicKey([2; 32]));
+        let validators = genesis.validators.iter().map(|validator| (validator.key, validator.address.clone()));
+        assert_eq!(validators.collect::<Vec<_>>(), choices().validators);
         let decimals: Vec<_> = genesis.currencies.iter().map(|info| (info.code.to_string(), info.decimals)).collect();
         assert_eq!(decimals, [("USD".to_owned(), 2), ("BTC".to_owned(), 8), ("ETH".to_owned(), 8)]);
         assert!(genesis.currencies.iter().all(|info| info.verified));
@@ -199,7 +203,7 @@ mod tests {
     fn every_rule_is_written_with_a_comment_before_it() {
         let text = genesis_text(&choices()).unwrap();
         let lines: Vec<_> = text.lines().collect();
-        let rules = toml::Table::try_from(Rules::default()).unwrap();
+        let rules = toml::Table::try_from(choices().rules).unwrap();
         for (name, value) in &rules {
             let place = lines.iter().position(|line| *line == format!("{name} = {value}"));
             assert!(place.is_some_and(|place| lines[place - 1].starts_with("# ")), "{name}");

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tana_cli::arguments::Tana;
-use tana_cli::output::Output;
+use tana_cli::output::{JsonTarget, Output};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Tana::parse();
-    let output = Output::new(arguments.shared.json);
+    let output = Output::new(arguments.shared.json == Some(JsonTarget::Standard));
     match tana_cli::commands::run(arguments, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -57,6 +57,11 @@ impl Target {
         Ok(Self { address, pin, name })
     }
 
+    /// A node whose address and key are known.
+    pub fn known(address: SocketAddr, pin: ServerPin, name: String) -> Self {
+        Self { address, pin, name }
+    }
+
     /// Connects.
     pub async fn connect(self) -> Result<Node, CliError> {
         let client = TxClient::connect(self.address, self.pin, None).await?;

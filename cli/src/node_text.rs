@@ -1,26 +1,56 @@
-//! The node's configuration that `tana init` writes: every key at its default, with what it does, its unit and its range.
+//! The node's configuration that `tana init` and `tana testnet` write: every key at its default, with what it does, its unit and its range.
 
 use std::net::SocketAddr;
 
-/// The commented text for a node that listens on `listen`.
-pub fn node_text(listen: SocketAddr) -> String {
-    format!("{HEAD}{ADDRESS}listen = \"{listen}\"\n{TAIL}")
+/// What differs from one node to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeChoices {
+    /// The folder of the logs and the checkpoint.
+    pub data: String,
+    /// UDP address for transactions and queries.
+    pub listen: SocketAddr,
+    /// TCP address for HTTP; none serves none.
+    pub http: Option<SocketAddr>,
+}
+
+impl NodeChoices {
+    /// A node that listens on `listen`, everything else at its default.
+    pub fn listening(listen: SocketAddr) -> Self {
+        Self { data: "data".to_owned(), listen, http: None }
+    }
+}
+
+/// The commented text for a node.
+pub fn node_text(choices: &NodeChoices) -> String {
+    let http = match choices.http {
+        Some(address) => format!("http = \"{address}\"\n"),
+        None => "# http = \"127.0.0.1:9001\"\n".to_owned(),
+    };
+    let data = toml::Value::String(choices.data.clone());
+    format!("{HEAD}data = {data}\n{FILES}{LISTEN}listen = \"{}\"\n{HTTP}{http}{TAIL}", choices.listen)
 }
 
 const HEAD: &str = "\
-# What this node chooses for itself. What all validators must agree on is in genesis.toml. Every key may be left out; the values
-# below are the defaults. A relative path is taken from the folder of this file.
+# What this node chooses for itself. What all validators must agree on is in genesis.toml. Every key may be left out; unless said
+# otherwise the values below are the defaults. A relative path is taken from the folder of this file.
 
 # The folder of the logs and the checkpoint.
-data = \"data\"
+";
+
+const FILES: &str = "\
 # The genesis file.
 genesis = \"genesis.toml\"
 # The validator's key file.
 key = \"validator.json\"
 ";
 
-const ADDRESS: &str = "\
+const LISTEN: &str = "\
 # UDP address for transactions and queries: 9002 + 10 x i for validator i. 0.0.0.0:9002 listens on every IPv4 address.
+";
+
+const HTTP: &str = "\
+# TCP address for GET /health, /peers and /metrics: 9001 + 10 x i for validator i; without it nothing is served. Everybody who reaches it
+# may ask, so on a host of others leave it at 127.0.0.1.
 ";
 
 const TAIL: &str = "\
@@ -104,11 +134,15 @@ mod tests {
     #[test]
     fn the_file_names_every_key_at_its_default() {
         let listen = NodeConfig::default().listen;
-        let text = node_text(listen);
+        let text = node_text(&NodeChoices::listening(listen));
         assert_eq!(toml::from_str::<NodeConfig>(&text).unwrap(), NodeConfig::default());
         let (mut written, mut known) = (Vec::new(), Vec::new());
-        keys(&text.parse().unwrap(), "", &mut written);
-        keys(&toml::Table::try_from(NodeConfig::default()).unwrap(), "", &mut known);
+        // A key whose default is none stands there as a comment; here it must be there as a key.
+        let http = Some(SocketAddr::from(([127, 0, 0, 1], 9001)));
+        let full = node_text(&NodeChoices { http, ..NodeChoices::listening(listen) });
+        assert!(text.contains("\n# http = \"127.0.0.1:9001\"\n") && full.contains("\nhttp = \"127.0.0.1:9001\"\n"));
+        keys(&full.parse().unwrap(), "", &mut written);
+        keys(&toml::Table::try_from(NodeConfig { http, ..NodeConfig::default() }).unwrap(), "", &mut known);
         written.sort();
         known.sort();
         assert_eq!(written, known);

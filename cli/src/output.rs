@@ -1,12 +1,33 @@
 //! Printing: tables and sentences for people, one JSON document for programs. Results go to standard output, everything else
 //! (warnings, progress, errors) to standard error, so that a pipe gets results alone.
 
+use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::str::FromStr;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::error::CliError;
+
+/// Where a result goes as one JSON document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JsonTarget {
+    /// To standard output.
+    Standard,
+    /// Into a file; people still read the result on standard output.
+    File(PathBuf),
+}
+
+impl FromStr for JsonTarget {
+    type Err = Infallible;
+
+    /// `-` is standard output, anything else a file.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "-" { Self::Standard } else { Self::File(text.into()) })
+    }
+}
 
 /// How to print.
 #[derive(Debug, Clone, Copy)]

@@ -54,6 +54,11 @@ impl Live {
         }
     }
 
+    /// Does `print` while the line is away, so that it does not tear what is printed.
+    pub fn above(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
     /// Takes the line away.
     pub fn clear(&self) {
         self.bar.finish_and_clear();

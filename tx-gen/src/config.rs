@@ -48,6 +48,15 @@ impl StopHandle {
     }
 }
 
+/// A node that a load is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Its address for transactions.
+    pub address: SocketAddr,
+    /// Which server is expected there.
+    pub pin: ServerPin,
+}
+
 /// How a load is sent. [`FloodConfig::new`] has the defaults of `tx-gen`.
 #[derive(Debug, Clone)]
 pub struct FloodConfig {
@@ -55,6 +64,8 @@ pub struct FloodConfig {
     pub to: SocketAddr,
     /// Which server is expected there.
     pub pin: ServerPin,
+    /// Further nodes of the same chain: connection `n` goes to the node `n` modulo their number, `to` being the first.
+    pub others: Vec<Target>,
     /// The local address to send from.
     pub bind: Option<IpAddr>,
     /// When transactions are sent.
@@ -85,6 +96,7 @@ impl FloodConfig {
         Self {
             to,
             pin,
+            others: Vec::new(),
             bind: None,
             pace: Pace::Closed { in_flight: None },
             duration: None,
@@ -97,6 +109,20 @@ impl FloodConfig {
             window_ms: None,
             stop: StopHandle::default(),
         }
+    }
+
+    /// Where connection `number` goes, the first time and every time that it is made anew: a sender sticks to one node.
+    pub fn target(&self, number: u32) -> Target {
+        match (number as usize % (self.others.len() + 1)).checked_sub(1).and_then(|other| self.others.get(other)) {
+            Some(other) => *other,
+            None => Target { address: self.to, pin: self.pin },
+        }
+    }
+
+    /// The addresses of all nodes, for people.
+    pub fn names(&self) -> String {
+        let others = self.others.iter().map(|other| other.address.to_string());
+        std::iter::once(self.to.to_string()).chain(others).collect::<Vec<_>>().join(", ")
     }
 
     /// Nanoseconds from the start to the end of measuring; `u64::MAX` without an end.
@@ -119,6 +145,9 @@ impl FloodConfig {
         let seconds = self.warm_up.as_secs().saturating_add(self.duration.unwrap_or_default().as_secs());
         if seconds > SECONDS_MAX as u64 {
             return fail("--seconds and --warm-up together are at most 86,400, a day");
+        }
+        if self.others.len() >= load.connections.len() {
+            return fail("every node needs a connection of its own; raise --connections");
         }
         if load.connections.is_empty() || load.count() == 0 {
             return fail("the load is empty; sign at least one transaction");

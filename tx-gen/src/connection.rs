@@ -150,9 +150,10 @@ enum Sent {
     Cut,
 }
 
-/// Connects for the first time.
-pub(crate) async fn connect(config: &FloodConfig) -> Result<TxClient, ClientError> {
-    TxClient::connect(config.to, config.pin, config.bind).await
+/// Connects connection `number` to its node.
+pub(crate) async fn connect(config: &FloodConfig, number: u32) -> Result<TxClient, ClientError> {
+    let target = config.target(number);
+    TxClient::connect(target.address, target.pin, config.bind).await
 }
 
 /// Sends what `cursor` has left, as connection `number`, until it is used up, halted or failed for good.
@@ -184,7 +185,7 @@ pub(crate) async fn run(context: Context, number: u32, mut cursor: Cursor, mut c
                 () = context.halted() => continue,
             }
             pause = (pause * 2).min(BACKOFF_MAX);
-            match connect(&context.config).await {
+            match connect(&context.config, number).await {
                 Ok(client) => break client,
                 Err(next) => error = next,
             }
@@ -206,13 +207,13 @@ async fn session(context: &Context, number: u32, cursor: &mut Cursor, client: Tx
     let sent = send_all(context, number, cursor, &mut outlet, &flow).await;
     let result = match (sent, hearing) {
         (Ok(sent), Some(hearing)) => {
-            let drained = drain(context, &flow, outlet, sent == Sent::Cut).await;
+            let drained = drain(context, number, &flow, outlet, sent == Sent::Cut).await;
             hearing.abort();
             drained
         }
         (Ok(Sent::Whole), None) => timeout(context.config.drain, outlet.finish()).await.unwrap_or_else(|_| {
             let detail = format!("the node has not taken the end of the stream within {:?}", context.config.drain);
-            Err(ClientError::Transport { address: context.config.to, detail })
+            Err(ClientError::Transport { address: context.config.target(number).address, detail })
         }),
         (Ok(Sent::Cut), None) => {
             outlet.reset();
@@ -311,7 +312,7 @@ async fn turn(
         Pace::Closed { .. } if context.config.without_answers => Ok(Some(FRAMES_PER_WRITE_MAX)),
         Pace::Closed { in_flight: Some(bound) } => loop {
             if flow.is_closed.load(Ordering::Relaxed) {
-                return Err(ClientError::CutOff(context.config.to));
+                return Err(ClientError::CutOff(context.config.target(number).address));
             }
             let in_flight = flow.in_flight.load(Ordering::Relaxed);
             let room = bound.saturating_sub(in_flight) / per_frame;
@@ -361,7 +362,7 @@ async fn hear(context: Context, flow: Arc<Flow>, mut receiver: AnswerReceiver) {
 }
 
 /// Awaits the answers to what is in flight: until all have come, or none has for a while.
-async fn drain(context: &Context, flow: &Flow, outlet: Outlet, is_cut: bool) -> Result<(), ClientError> {
+async fn drain(context: &Context, number: u32, flow: &Flow, outlet: Outlet, is_cut: bool) -> Result<(), ClientError> {
     let mut stop = context.stop.clone();
     let mut finishing = None;
     let mut kept = None;
@@ -377,7 +378,7 @@ async fn drain(context: &Context, flow: &Flow, outlet: Outlet, is_cut: bool) -> 
             break Ok(());
         }
         if flow.is_closed.load(Ordering::Relaxed) {
-            break Err(ClientError::CutOff(context.config.to));
+            break Err(ClientError::CutOff(context.config.target(number).address));
         }
         if *stop.borrow() && stopped_until.is_none() {
             stopped_until = Some(Instant::now() + STOP_PATIENCE);

@@ -199,20 +199,21 @@ fn send(share: Share, words: &Sender<Word>) {
     });
 }
 
-/// Connects all connections of a thread, side by side.
+/// Connects all connections of a thread, side by side; the clients come in the order of the connections.
 async fn connect_all(share: &Share) -> Result<Vec<TxClient>, ClientError> {
     let mut tasks = JoinSet::new();
-    for _ in &share.cursors {
-        let config = share.config.clone();
-        tasks.spawn(async move { connection::connect(&config).await });
+    for (number, _) in &share.cursors {
+        let (config, number) = (share.config.clone(), *number);
+        tasks.spawn(async move { (number, connection::connect(&config, number).await) });
     }
     let mut clients = Vec::with_capacity(share.cursors.len());
     while let Some(connected) = tasks.join_next().await {
-        if let Ok(client) = connected {
-            clients.push(client?);
+        if let Ok((number, client)) = connected {
+            clients.push((number, client?));
         }
     }
-    Ok(clients)
+    clients.sort_unstable_by_key(|(number, _)| *number);
+    Ok(clients.into_iter().map(|(_, client)| client).collect())
 }
 
 /// Processor time of the calling thread in nanoseconds, where the system tells.
@@ -314,7 +315,7 @@ impl Watch<'_> {
             let message = format!(
                 "the node at {} has neither taken nor answered anything for {} s while {} transactions are in flight; see its log, \
                  and whether its disk or its orderer stands still",
-                self.config.to,
+                self.config.names(),
                 quiet.as_secs(),
                 tick.in_flight
             );

@@ -35,7 +35,7 @@ pub mod summary;
 mod testing;
 mod zipf;
 
-pub use config::{FloodConfig, FloodError, Pace, StopHandle};
+pub use config::{FloodConfig, FloodError, Pace, StopHandle, Target};
 pub use flood::{Flood, Tick};
 pub use load::{Load, LoadError, Progress, Stage, sign_load};
 pub use plan::{LoadPlan, PlanError, Shares};

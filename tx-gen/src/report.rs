@@ -24,6 +24,9 @@ pub struct Latency {
     pub mean: f64,
     /// Half were faster.
     pub p50: f64,
+    /// 75 of 100 were faster.
+    #[serde(default)]
+    pub p75: f64,
     /// 90 of 100 were faster.
     pub p90: f64,
     /// 99 of 100 were faster.
@@ -44,6 +47,7 @@ impl Latency {
             count: histogram.len(),
             mean: (histogram.mean() / 10.0).round() / 100.0,
             p50: at(0.5),
+            p75: at(0.75),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
@@ -130,7 +134,7 @@ pub struct Report {
     pub version: String,
     /// The chain's genesis hash in hexadecimal.
     pub genesis_hash: String,
-    /// Where it was sent to.
+    /// Where it was sent to, all nodes.
     pub to: String,
     /// `open` or `closed`.
     pub mode: String,
@@ -216,7 +220,7 @@ impl Report {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             genesis_hash: hex::encode(load.genesis_hash),
-            to: config.to.to_string(),
+            to: config.names(),
             mode: mode.to_owned(),
             rate,
             in_flight,

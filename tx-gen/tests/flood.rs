@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use support::{Behaviour, Node, genesis, quick};
 use tana_net::ServerPin;
 use tana_types::code::Code;
-use tx_gen::{Ended, FailureKind, Flood, FloodConfig, FloodError, Load, LoadPlan, Pace, Report, Shares, sign_load};
+use tx_gen::{
+    Ended, FailureKind, Flood, FloodConfig, FloodError, Load, LoadPlan, Pace, Report, Shares, Target, sign_load,
+};
 
 fn signed(plan: &LoadPlan) -> Load {
     sign_load(&genesis(1_000), plan, &mut |_| ()).unwrap()
@@ -52,6 +54,27 @@ fn each_sender_arrives_in_the_order_of_its_nonces() {
         let (sender, nonce) = support::sender_and_nonce(&transaction);
         assert_eq!(last.insert(sender, nonce).unwrap_or(0) + 1, nonce);
     }
+}
+
+#[test]
+fn several_nodes_share_a_load_and_each_sender_sticks_to_one() {
+    let nodes = [(); 3].map(|()| Node::start(Behaviour::default()));
+    let others = nodes[1..].iter().map(|node| Target { address: node.address(), pin: ServerPin::Key(node.key()) });
+    let config = FloodConfig { others: others.collect(), threads: 2, ..quick(&nodes[0]) };
+    let load = signed(&LoadPlan { connections: 6, ..plan(30_000) });
+    let report = flood(&load, &config);
+    assert_eq!((report.failure, report.totals.applied), (None, 30_000));
+    let mut home = std::collections::BTreeMap::new();
+    for (number, node) in nodes.iter().enumerate() {
+        let seen = node.transactions();
+        assert_eq!(seen.len(), 10_000);
+        for transaction in seen {
+            let (sender, _) = support::sender_and_nonce(&transaction);
+            assert_eq!(*home.entry(sender).or_insert(number), number);
+        }
+    }
+    let few = signed(&LoadPlan { connections: 2, ..plan(10) });
+    assert!(matches!(Flood::run(&few, &config, &mut |_| ()), Err(FloodError::Config(_))));
 }
 
 #[test]

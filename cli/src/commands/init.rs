@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use serde_json::json;
-use tana_types::genesis::Genesis;
+use tana_types::genesis::{Genesis, Rules};
 
 use crate::arguments::InitArguments;
 use crate::error::CliError;
 use crate::genesis_text::{GenesisChoices, genesis_text};
 use crate::home::{Home, create_private_folder, loose_mode};
 use crate::keys::{self, KeyOwner};
-use crate::node_text::node_text;
+use crate::node_text::{NodeChoices, node_text};
 use crate::output::{Output, grouped};
 use crate::time::now_ms;
 
@@ -108,8 +108,8 @@ pub fn make_home(choices: &InitArguments, home: &Home) -> Result<Made, CliError>
         chain: choices.chain.clone(),
         timestamp_ms: now_ms,
         sovereign: keys::public_key(&sovereign),
-        validator: keys::public_key(&validator),
-        validator_address: link_address(choices.listen).to_string(),
+        validators: vec![(keys::public_key(&validator), link_address(choices.listen).to_string())],
+        rules: Rules::default(),
         bulk: bulk.map(|seed| (seed, choices.accounts)),
     })?;
     let genesis = Genesis::parse(&text)?;
@@ -142,7 +142,7 @@ fn write_files(
     let owner = KeyOwner { username: genesis.sovereign.username.clone(), display_name: String::new() };
     keys::write_key_file(&home.sovereign_key(), sovereign, &owner, "sovereign", now_ms)?;
     keys::write_new_file(&home.genesis(), text.as_bytes(), 0o644)?;
-    keys::write_new_file(&home.node_config(), node_text(choices.listen).as_bytes(), 0o644)
+    keys::write_new_file(&home.node_config(), node_text(&NodeChoices::listening(choices.listen)).as_bytes(), 0o644)
 }
 
 /// What is there of an earlier home.

@@ -1,9 +1,11 @@
 //! One module for each command, or for each family of commands that differ by one question.
 
+pub mod devnet;
 pub mod init;
 pub mod keys;
 pub mod query;
 pub mod submit;
+pub mod testnet;
 pub mod validator;
 pub mod verify_log;
 
@@ -27,6 +29,8 @@ pub fn run(arguments: Tana, output: &Output) -> Result<(), CliError> {
         }
         Command::Init(choices) => init::run(&choices, &home()?, output),
         Command::Validator(choices) => validator::run(&choices, &home()?, output),
+        Command::Devnet(choices) => devnet::run(&choices, home, output),
+        Command::Testnet(choices) => testnet::run(&choices, output),
         Command::Keys(command) => keys::run(&command, &home()?, output),
         Command::Submit(choices) => submit::run(&choices, &home()?, output),
         Command::Account { name, node } => query::account(&name, &node, &home()?, output),

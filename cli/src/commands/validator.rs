@@ -1,11 +1,12 @@
 //! `tana validator`: runs a node in the foreground until it is told to stop.
 //!
 //! 1. The configuration: the home's node.toml, or --config, with what the command line says instead.
-//! 2. Start: the node recovers and opens its port; a table (or one JSON document) says what it found and chose.
+//! 2. Start: the node recovers and opens its ports; a table (or one JSON document) says what it found and chose.
 //! 3. Run: a line on the terminal, or a log line now and then.
 //! 4. Stop: the first SIGINT or SIGTERM lets what is inside finish; a second one ends the process at once, which loses nothing that was
 //!    reported final or applied.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,21 +14,20 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tana_engine::config::NodeConfig;
 use tana_engine::node::{Node, StartReport};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::ValidatorArguments;
 use crate::error::CliError;
 use crate::home::Home;
-use crate::node::runtime;
+use crate::http::server::HttpServer;
+use crate::http::telemetry::NodeTelemetry;
 use crate::output::{Output, grouped};
 use crate::progress::{Live, start_logs};
+use crate::signals;
 
 /// How often the live line is renewed and signals are looked for.
 const LOOK: Duration = Duration::from_millis(200);
 /// Looks between two log lines where no person watches: 10 s.
 const LOOKS_PER_LOG: u32 = 50;
-/// The exit code of a process that a second signal ended.
-const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs `tana validator`.
 ///
@@ -39,7 +39,10 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
     let live = Live::new(if arguments.no_live { &quiet } else { output });
     let is_live = output.is_live() && !arguments.no_live;
     start_logs(&live, if is_live { "warn" } else { "info" });
-    let stopping = listen_for_signals()?;
+    let stopping = signals::listen(|| {}, || {})?;
+    if arguments.stop_with_input {
+        signals::stop_with_input(stopping.clone())?;
+    }
 
     let node = Node::start(&config, &|what, done, total| live.step(what, done, total));
     let node = node.map_err(|error| {
@@ -48,7 +51,15 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
     })?;
     live.clear();
     crate::memory::give_back_unused();
-    print_start(node.report(), output);
+    let http = match start_http(&config, &node) {
+        Ok(http) => http,
+        Err(error) => {
+            // What a stop could say as well is less than why it stops.
+            let _ = node.stop();
+            return Err(error);
+        }
+    };
+    print_start(node.report(), http.as_ref().map(HttpServer::address), output);
     let live = Live::new(if is_live { output } else { &quiet });
     let failure = watch(&node, &stopping, &live, is_live);
     live.say("stopping: finishing what is inside (Ctrl-C again ends at once)".to_owned());
@@ -58,6 +69,7 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
         tracing::info!(height, "stopping: nothing more is taken in, what is inside is finished");
     }
     let published = node.published().clone();
+    drop(http);
     let stopped = node.stop();
     live.clear();
     let (height, root) = published.head();
@@ -82,34 +94,6 @@ fn configuration(arguments: &ValidatorArguments, home: &Home) -> Result<NodeConf
         }
     }
     Ok(config)
-}
-
-/// True once a signal came; a second one ends the process.
-fn listen_for_signals() -> Result<Arc<AtomicBool>, CliError> {
-    let stopping = Arc::new(AtomicBool::new(false));
-    let told = stopping.clone();
-    let system = |source| CliError::System { action: "listen for signals", source };
-    let runtime = runtime()?;
-    // Registered before the node starts, so that a signal during a long recovery is not lost.
-    let (mut interrupt, mut terminate) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt()).map_err(system)?, signal(SignalKind::terminate()).map_err(system)?)
-    };
-    let wait = move || {
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if told.swap(true, Ordering::SeqCst) {
-                    std::process::exit(EXIT_INTERRUPTED);
-                }
-            }
-        });
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(system)?;
-    Ok(stopping)
 }
 
 /// Shows how the node does, until it is told to stop or fails.
@@ -148,11 +132,22 @@ fn watch(node: &Node, stopping: &AtomicBool, live: &Live, is_live: bool) -> Opti
     None
 }
 
-fn print_start(report: &StartReport, output: &Output) {
+/// Health, peers and metrics over HTTP, where the configuration asks for them.
+fn start_http(config: &NodeConfig, node: &Node) -> Result<Option<HttpServer>, CliError> {
+    let Some(address) = config.http else { return Ok(None) };
+    let started = HttpServer::start(address, Arc::new(NodeTelemetry::new(node)));
+    started.map(Some).map_err(|source| {
+        CliError::Node(format!(
+            "cannot serve HTTP on {address}: {source}; set `http` in node.toml to another address, or leave it out for none"
+        ))
+    })
+}
+
+fn print_start(report: &StartReport, http: Option<SocketAddr>, output: &Output) {
     let recovery_ms = u64::try_from(report.recovery.as_millis()).unwrap_or(u64::MAX);
     let summary = json!({
         "chain": report.chain, "genesis_hash": report.genesis_hash, "validator": report.validator,
-        "listen": report.listen, "verify_backend": report.verify_backend, "verify_reason": report.verify_reason,
+        "listen": report.listen, "http": http, "verify_backend": report.verify_backend, "verify_reason": report.verify_reason,
         "log_backend": report.log_backend, "log_reason": report.log_reason, "height": report.height,
         "replayed_blocks": report.replayed_blocks, "from_checkpoint": report.from_checkpoint,
         "accounts": report.accounts, "threads": report.threads, "recovery_ms": recovery_ms,
@@ -168,6 +163,10 @@ fn print_start(report: &StartReport, output: &Output) {
             ("chain", format!("{}  {}", report.chain, report.genesis_hash)),
             ("validator", report.validator.to_string()),
             ("transactions", format!("UDP {}", report.listen)),
+            (
+                "http",
+                http.map_or_else(|| "none".to_owned(), |address| format!("http://{address}/health, /peers, /metrics")),
+            ),
             ("signatures", format!("{}: {}", report.verify_backend, report.verify_reason)),
             ("log writer", format!("{}: {}", report.log_backend, report.log_reason)),
             (

@@ -1,0 +1,271 @@
+//! The files of a devnet: keys, one genesis, a configuration per validator.
+//!
+//! ```text
+//! HOME/devnet               or --data; mode 0700
+//!   genesis.toml            the same for all
+//!   sovereign.json          the sovereign's key, mode 0600
+//!   floods.json             which test accounts have sent already
+//!   validator-0/            and so on
+//!     validator.json        its key, mode 0600
+//!     node.toml             what differs from the defaults
+//!     node.log              what it says, of all starts
+//!     data/                 its logs and checkpoint
+//! ```
+//!
+//! A network is made once. When its folder is there, it goes on as it is; what was asked for beside it must agree.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tana_engine::config::NodeConfig;
+use tana_types::genesis::{Genesis, Rules};
+use tana_types::key::PublicKey;
+
+use super::arguments::{DevnetArguments, VALIDATORS_MAX};
+use crate::error::CliError;
+use crate::genesis_text::{GenesisChoices, genesis_text};
+use crate::home::create_private_folder;
+use crate::keys::{self, KeyOwner};
+use crate::time::now_ms;
+
+/// Ports between one validator's and the next one's.
+pub const PORT_STEP: u16 = 10;
+/// How far a timestamp may be from its block's: signing takes a while before a long flood.
+const TRANSACTION_WINDOW_MS: u64 = 900_000;
+/// The seed of the test accounts.
+const BULK_SEED: &str = "devnet";
+
+/// One validator of a network.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// `validator-0` and so on.
+    pub name: String,
+    /// Its key.
+    pub key: PublicKey,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Where it takes transactions.
+    pub transactions: SocketAddr,
+    /// Where it answers over HTTP.
+    pub http: SocketAddr,
+}
+
+impl Member {
+    /// Its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("node.toml")
+    }
+
+    /// What it says.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("node.log")
+    }
+}
+
+/// A network on this machine.
+#[derive(Debug)]
+pub struct Network {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its genesis.
+    pub genesis: Genesis,
+    /// Its validators.
+    pub members: Vec<Member>,
+    /// Whether this run made it.
+    pub is_new: bool,
+}
+
+/// What floods have used.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Floods {
+    next_account: u32,
+}
+
+impl Network {
+    /// Opens the network of `folder`, or makes it.
+    ///
+    /// # Errors
+    /// [`CliError`] when a file cannot be read or written, or what is there is not what is asked for.
+    pub fn open_or_create(folder: &Path, arguments: &DevnetArguments) -> Result<Self, CliError> {
+        let genesis = folder.join("genesis.toml");
+        if genesis.exists() {
+            return Self::open(folder, arguments);
+        }
+        if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(CliError::Usage(format!(
+                "{} holds other files and no network; name an empty or a new folder with --data",
+                folder.display()
+            )));
+        }
+        create(folder, arguments).inspect_err(|_| {
+            // The folder was empty or not there: half a network would only be in the way of the next try.
+            let _ = std::fs::remove_dir_all(folder);
+        })?;
+        Ok(Self { is_new: true, ..Self::open(folder, arguments)? })
+    }
+
+    fn open(folder: &Path, arguments: &DevnetArguments) -> Result<Self, CliError> {
+        let genesis = Genesis::load(&folder.join("genesis.toml"))?;
+        let count = genesis.validators.len();
+        if let Some(wanted) = arguments.validators.filter(|wanted| usize::from(*wanted) != count) {
+            return Err(CliError::Usage(format!(
+                "the network in {} has {count} validators, not {wanted}; leave --validators out, or name another folder with --data",
+                folder.display()
+            )));
+        }
+        let mut members = Vec::with_capacity(count);
+        for (number, validator) in genesis.validators.iter().enumerate() {
+            let name = format!("validator-{number}");
+            let folder = folder.join(&name);
+            let config = NodeConfig::load(&folder.join("node.toml"))?;
+            let Some(http) = config.http else {
+                return Err(CliError::Usage(format!(
+                    "{} has no `http`, without which nobody can tell whether {name} votes; add http = \"127.0.0.1:{}\"",
+                    folder.join("node.toml").display(),
+                    9_001 + usize::from(PORT_STEP) * number
+                )));
+            };
+            members.push(Member { name, key: validator.key, folder, transactions: config.listen, http });
+        }
+        Ok(Self { folder: folder.to_owned(), genesis, members, is_new: false })
+    }
+
+    /// Takes test accounts for a flood: the first one and how many. What is taken is not given to a later flood, because nobody knows
+    /// which nonces of theirs were used.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] when fewer are left, [`CliError::File`] when that cannot be written down.
+    pub fn take_accounts(&self, wanted: Option<u32>) -> Result<(u32, u32), CliError> {
+        let path = self.folder.join("floods.json");
+        let floods: Floods = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|error| CliError::file("read", &path, std::io::Error::other(error)))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Floods::default(),
+            Err(error) => return Err(CliError::file("read", &path, error)),
+        };
+        let all = self.genesis.bulk.as_ref().map_or(0, |bulk| bulk.count);
+        let left = all.saturating_sub(floods.next_account);
+        let needed = self.members.len() as u32;
+        let count = wanted.unwrap_or(left);
+        if count > left || count < needed {
+            return Err(CliError::Usage(format!(
+                "{left} of this network's {all} test accounts have not sent in an earlier flood, and a flood needs at least {needed}; give \
+                 --flood-accounts up to that, or start another network with --data or more --accounts"
+            )));
+        }
+        let floods = Floods { next_account: floods.next_account + count };
+        let text = serde_json::to_vec(&floods)
+            .map_err(|error| CliError::file("write", &path, std::io::Error::other(error)))?;
+        std::fs::write(&path, text).map_err(|source| CliError::file("write", &path, source))?;
+        Ok((floods.next_account - count, count))
+    }
+
+    /// Removes the network's folder.
+    ///
+    /// # Errors
+    /// [`CliError::File`] when something of it cannot be removed.
+    pub fn remove(&self) -> Result<(), CliError> {
+        std::fs::remove_dir_all(&self.folder).map_err(|source| CliError::file("remove", &self.folder, source))
+    }
+}
+
+fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
+    let count = arguments.validators.unwrap_or(4);
+    if arguments.solo && count != 1 {
+        return Err(CliError::Usage("--solo is for one validator: add --validators 1".to_owned()));
+    }
+    let ports = check_ports(arguments.base_port, count)?;
+    let now_ms = now_ms();
+    create_private_folder(folder)?;
+    let mut validators = Vec::with_capacity(usize::from(count));
+    for (number, port) in ports.iter().enumerate() {
+        let key = keys::new_key()?;
+        let folder = folder.join(format!("validator-{number}"));
+        create_private_folder(&folder)?;
+        keys::write_key_file(&folder.join("validator.json"), &key, &KeyOwner::default(), "validator", now_ms)?;
+        let text = node_toml(*port, arguments)?;
+        keys::write_new_file(&folder.join("node.toml"), text.as_bytes(), 0o644)?;
+        validators.push((keys::public_key(&key), local(*port).to_string()));
+    }
+    let sovereign = keys::new_key()?;
+    let text = genesis_text(&GenesisChoices {
+        chain: "devnet".to_owned(),
+        timestamp_ms: now_ms,
+        sovereign: keys::public_key(&sovereign),
+        validators,
+        rules: Rules {
+            epoch_blocks: arguments.epoch_blocks,
+            transaction_window_ms: TRANSACTION_WINDOW_MS,
+            ..Rules::default()
+        },
+        bulk: Some((BULK_SEED.to_owned(), arguments.accounts())),
+    })?;
+    let owner = KeyOwner { username: "@sovereign".to_owned(), ..KeyOwner::default() };
+    keys::write_key_file(&folder.join("sovereign.json"), &sovereign, &owner, "sovereign", now_ms)?;
+    // Last: with it the network is there.
+    keys::write_new_file(&folder.join("genesis.toml"), text.as_bytes(), 0o644)
+}
+
+/// The first port of each validator.
+fn check_ports(base: u16, count: u16) -> Result<Vec<u16>, CliError> {
+    let port =
+        |number: u16| (VALIDATORS_MAX >= number).then(|| base.checked_add(number.checked_mul(PORT_STEP)?)).flatten();
+    match port(count.saturating_sub(1)).and_then(|last| last.checked_add(PORT_STEP)) {
+        Some(_) if base >= 1_024 => Ok((0..count).filter_map(port).collect()),
+        _ => Err(CliError::Usage(format!(
+            "--base-port {base} leaves no room for the ports of {count} validators; choose one from 1024 to {}",
+            u16::MAX - PORT_STEP * count.min(VALIDATORS_MAX)
+        ))),
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// What differs from the defaults, with the operator's own keys last, checked as a whole.
+fn node_toml(port: u16, arguments: &DevnetArguments) -> Result<String, CliError> {
+    let mut table = toml::Table::new();
+    let mut set = |key: &str, value: toml::Value| set_key(&mut table, key, value);
+    set("genesis", "../genesis.toml".into())?;
+    set("listen", local(port + 2).to_string().into())?;
+    set("http", local(port + 1).to_string().into())?;
+    // Many validators share the cores here; tying each one's stages to the same core would make them wait for each other.
+    set("threads.pin", false.into())?;
+    set("order.empty_interval_ms", (arguments.empty_interval_ms as i64).into())?;
+    for text in &arguments.set {
+        let (key, value) = text.split_once('=').ok_or_else(|| {
+            CliError::Usage(format!("--set {text} has no value; write KEY=VALUE, such as verify.threads=1"))
+        })?;
+        set(key.trim(), parse_value(value.trim()))?;
+    }
+    let text = toml::to_string(&table).map_err(|error| CliError::Usage(format!("--set: {error}")))?;
+    let config: NodeConfig = toml::from_str(&text).map_err(|error| CliError::Usage(format!("--set: {error}")))?;
+    config.check()?;
+    Ok(format!(
+        "# Written by `tana devnet`: what differs from the defaults, which `tana init` writes with comments.\n{text}"
+    ))
+}
+
+/// `3`, `true`, `[0, 1]` and `"text"` as TOML has them, anything else as a text.
+fn parse_value(text: &str) -> toml::Value {
+    let parsed = format!("value = {text}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("value"));
+    parsed.unwrap_or_else(|| text.into())
+}
+
+/// Sets `a.b` in the table `a`.
+fn set_key(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), CliError> {
+    let Some((first, rest)) = key.split_once('.') else {
+        table.insert(key.to_owned(), value);
+        return Ok(());
+    };
+    match table.entry(first).or_insert_with(|| toml::Table::new().into()) {
+        toml::Value::Table(inner) => set_key(inner, rest, value),
+        _ => Err(CliError::Usage(format!("--set {key}: `{first}` is no table of node.toml"))),
+    }
+}
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

@@ -43,7 +43,12 @@ fn decide(shared: &Arc<Shared>, incoming: Incoming) {
             Ok(connecting) => {
                 tokio::spawn(handshake(shared.clone(), connecting, slot));
             }
-            Err(_) => refused.count(LinkRefusal::Handshake),
+            // The first message is looked at here already: another chain, or no raw key offered.
+            Err(error) => {
+                if let Some(refusal) = refusal_of(&error) {
+                    refused.count(refusal);
+                }
+            }
         },
         Admission::Validate => {
             add(&shared.counters.retries, 1);

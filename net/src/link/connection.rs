@@ -15,6 +15,7 @@ use quinn::{Connection, ConnectionError, RecvStream, VarInt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::accept::explain;
 use super::frame::{Hello, STREAM_TYPE_HELLO};
 use super::handle::Shared;
 use super::limits::{CHANNELS, LinkCode};
@@ -78,7 +79,7 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: Arc<PeerState>, connection: C
             shared.punish(&peer, &format!("QUIC: {text}"));
         }
         End::Broken(text) => {
-            let text = connection.close_reason().map_or(text, |reason| reason.to_string());
+            let text = connection.close_reason().map_or(text, |reason| explain(&reason));
             close(&connection, LinkCode::Broken, LinkCode::Broken.meaning());
             peer.note_error(&text);
         }

@@ -1,0 +1,268 @@
+//! Links that work: exchange, crossing and restarting connections, changes of the set, full queues.
+
+#![allow(clippy::unwrap_used)]
+
+mod link_support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use link_support::{GENESIS, Node, introduce, ordered, pair, public, soon, until};
+use tana_net::link::{CHANNELS, LinkLimits, Peer, SendOutcome};
+
+/// Message `index` of a stream: its number and a length that goes from tiny to several packets.
+fn message(channel: u8, index: u32) -> Bytes {
+    let length = 5 + (index as usize * 977) % 30_000;
+    let mut bytes = vec![channel; length];
+    bytes[..4].copy_from_slice(&index.to_le_bytes());
+    Bytes::from(bytes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_channels_carry_messages_both_ways_in_order() {
+    const COUNT: u32 = 60;
+    let (a, b) = pair(|_| ()).await;
+    let (a_key, b_key) = (a.key(), b.key());
+    let (a_links, b_links) = (a.links.clone(), b.links.clone());
+    for channel in 0..CHANNELS as u8 {
+        for index in 0..COUNT {
+            for (links, to) in [(&a_links, b_key), (&b_links, a_key)] {
+                until("room", || match links.try_send(&to, channel, message(channel, index)) {
+                    SendOutcome::Sent => Some(()),
+                    SendOutcome::Full => None,
+                    other => panic!("{other:?}"),
+                })
+                .await;
+            }
+        }
+    }
+    for (mut node, from) in [(a, b_key), (b, a_key)] {
+        for channel in 0..CHANNELS as u8 {
+            for index in 0..COUNT {
+                let (key, bytes) = node.next(channel).await;
+                assert!(key == from && bytes == message(channel, index), "channel {channel}, message {index}");
+            }
+        }
+        let count = node.status_of(&from).channels[6];
+        assert_eq!((count.messages_received, count.dropped_receiving, count.dropped_sending), (COUNT as u64, 0, 0));
+        let bytes: u64 = (0..COUNT).map(|index| message(6, index).len() as u64 + 4).sum();
+        // One more byte: the stream's type.
+        assert_eq!((count.bytes_received, count.bytes_sent), (bytes, bytes));
+        let metrics = node.links.metrics();
+        assert_eq!(metrics.channels[6].messages_sent, COUNT as u64);
+        assert!(metrics.wire_bytes_sent > bytes && metrics.wire_bytes_received > bytes);
+        assert_eq!((metrics.peers_connected, metrics.violations), (1, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crossing_connections_leave_the_one_that_the_smaller_key_dialled() {
+    // Without courtesy both dial at once; again and again, so that they cross in every way.
+    for _ in 0..8 {
+        let no_courtesy = |config: &mut tana_net::link::LinkConfig| {
+            config.limits.courtesy = Duration::ZERO;
+            config.limits.retire_timeout = Duration::from_millis(200);
+        };
+        let (small, large) = ordered(1, 2);
+        let (mut small, mut large) = (Node::start(small, no_courtesy), Node::start(large, no_courtesy));
+        introduce(&[&small, &large]);
+        small.connected_to(&large).await;
+        large.connected_to(&small).await;
+        assert_eq!(small.send(&large, 6, "to the large one"), SendOutcome::Sent);
+        assert_eq!(large.send(&small, 6, "to the small one"), SendOutcome::Sent);
+        assert_eq!(large.next(6).await.1, "to the large one");
+        assert_eq!(small.next(6).await.1, "to the small one");
+        // Where they crossed, the smaller key accepted one: it goes, and the larger one's stays.
+        let crossed = small.links.metrics().accepted > 0 && large.links.metrics().accepted > 0;
+        if crossed {
+            small.metrics_until("one connection", |metrics| metrics.incoming == 0).await;
+            large.metrics_until("one connection", |metrics| metrics.incoming == 1).await;
+        }
+        for (node, other) in [(&small, &large), (&large, &small)] {
+            let status = node.status_of(&other.key());
+            assert!(status.connected_since.is_some() && status.blocked.is_none(), "{status:?}");
+            assert_eq!(node.links.metrics().violations, 0);
+        }
+        assert_eq!(small.send(&large, 0, "still"), SendOutcome::Sent);
+        assert_eq!(large.next(0).await.1, "still");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_restarts_on_the_same_port_is_connected_again() {
+    let (mut a, b) = pair(|_| ()).await;
+    let b_key = b.key();
+    let address = b.stop().await;
+    until("the loss", || (!a.links.is_connected(&b_key)).then_some(())).await;
+    assert_eq!(a.links.try_send(&b_key, 0, Bytes::from_static(b"x")), SendOutcome::Offline);
+    let b = Node::start(2, |config| config.listen = address);
+    introduce(&[&a, &b]);
+    a.connected_to(&b).await;
+    b.connected_to(&a).await;
+    assert_eq!(b.send(&a, 7, "back"), SendOutcome::Sent);
+    assert_eq!(a.next(7).await.1, "back");
+    let metrics = a.links.metrics();
+    assert!(metrics.reconnects >= 1 && metrics.violations == 0, "{metrics:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_falls_silent_is_noticed_and_found_again() {
+    let short = |config: &mut tana_net::link::LinkConfig| {
+        config.limits.idle_timeout = Duration::from_millis(600);
+        config.limits.keep_alive = Duration::from_millis(150);
+    };
+    let (a, b) = pair(short).await;
+    // The peer forgets everything without a word: its endpoint is gone, its port is taken by something silent.
+    let (b_key, address) = (b.key(), b.address);
+    let silent = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { drop(b) });
+        drop(runtime);
+    });
+    soon("the drop", silent).await.unwrap();
+    until("the loss", || (!a.links.is_connected(&b_key)).then_some(())).await;
+    until("the port", || std::net::UdpSocket::bind(address).ok()).await;
+    let b = Node::start(2, |config| {
+        short(config);
+        config.listen = address;
+    });
+    introduce(&[&a, &b]);
+    a.connected_to(&b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_peer_is_disconnected_and_may_come_back() {
+    let (a, b) = pair(|_| ()).await;
+    let before = a.links.metrics();
+    a.links.set_peers(vec![a.peer()]);
+    until("the loss", || (!b.links.is_connected(&a.key())).then_some(())).await;
+    assert_eq!(a.send(&b, 0, "x"), SendOutcome::Unknown);
+    assert!(a.links.status().is_empty());
+    // What was counted for it stays in the totals.
+    assert!(a.links.metrics().wire_bytes_sent >= before.wire_bytes_sent);
+    a.metrics_until("a refusal", |metrics| metrics.refused(tana_net::link::LinkRefusal::UnknownKey) > 0).await;
+    until("the reason", || b.status_of(&a.key()).last_error.filter(|text| text.contains("refuses this node's key")))
+        .await;
+    introduce(&[&a, &b]);
+    a.connected_to(&b).await;
+    b.connected_to(&a).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_is_resolved_and_can_be_corrected() {
+    let (mut a, b) = (Node::new(1), Node::new(2));
+    b.links.set_peers(vec![Peer { key: a.key(), address: "127.0.0.1:1".to_owned() }]);
+    a.links.set_peers(vec![Peer { key: b.key(), address: "no-port-given".to_owned() }]);
+    until("an explanation", || a.status_of(&b.key()).last_error.filter(|text| text.contains("host:port"))).await;
+    a.links.set_peers(vec![Peer { key: b.key(), address: format!("localhost:{}", b.address.port()) }]);
+    a.connected_to(&b).await;
+    b.connected_to(&a).await;
+    assert_eq!(b.send(&a, 1, "found"), SendOutcome::Sent);
+    assert_eq!(a.next(1).await.1, "found");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_receiver_holds_batches_back_and_loses_none() {
+    let small = |config: &mut tana_net::link::LinkConfig| {
+        config.limits.stream_window_bytes = 64 * 1024;
+        config.limits.channels[6].queue_bytes_max = 256 * 1024;
+        config.limits.channels[6].inbound_bytes_max = 256 * 1024;
+        config.limits.channels[6].message_bytes_max = 64 * 1024;
+    };
+    let (a, mut b) = pair(small).await;
+    let batch = |index: u32| {
+        let mut bytes = vec![7; 20_000];
+        bytes[..4].copy_from_slice(&index.to_le_bytes());
+        Bytes::from(bytes)
+    };
+    // Nobody takes: the queue, the windows and the share fill, then there is no room. Nothing moves any more when
+    // the queue has stayed full while a vote went through.
+    let mut sent = 0u32;
+    for round in 0u32.. {
+        while a.send(&b, 6, batch(sent)) == SendOutcome::Sent {
+            sent += 1;
+        }
+        assert!(sent < 200, "nothing holds back");
+        // Other channels are not held back by it.
+        assert_eq!(a.send(&b, 0, Bytes::copy_from_slice(&round.to_le_bytes())), SendOutcome::Sent);
+        assert_eq!(b.next(0).await.1, &round.to_le_bytes()[..]);
+        if a.send(&b, 6, batch(sent)) == SendOutcome::Full {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(sent >= 20, "{sent} batches of 20 kB in queue, windows and share");
+    for index in 0..sent {
+        assert_eq!(b.next(6).await.1, batch(index), "batch {index} of {sent}");
+    }
+    until("room", || (a.send(&b, 6, batch(sent)) == SendOutcome::Sent).then_some(())).await;
+    assert_eq!(b.next(6).await.1, batch(sent));
+    let count = a.status_of(&b.key()).channels[6];
+    assert_eq!((count.messages_sent, count.dropped_sending), (u64::from(sent) + 1, 0));
+    assert_eq!(b.status_of(&a.key()).channels[6].dropped_receiving, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lossy_channels_drop_the_newest_and_count() {
+    let small = |config: &mut tana_net::link::LinkConfig| {
+        config.limits.channels[0].message_bytes_max = 1_024;
+        config.limits.channels[0].inbound_bytes_max = 16 * 1_024;
+        config.limits.channels[0].queue_messages_max = 4;
+    };
+    let (a, mut b) = pair(small).await;
+    let (mut sent, mut full) = (0u64, 0u64);
+    for index in 0u32..5_000 {
+        match a.send(&b, 0, Bytes::copy_from_slice(&index.to_le_bytes())) {
+            SendOutcome::Sent => sent += 1,
+            SendOutcome::Full => full += 1,
+            other => panic!("{other:?}"),
+        }
+        if index % 64 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let channel = |node: &Node, other: [u8; 32]| node.status_of(&other).channels[0];
+    let arrived =
+        until("all that was sent", || Some(channel(&b, a.key())).filter(|count| count.messages_received == sent)).await;
+    assert_eq!(channel(&a, b.key()).dropped_sending, full);
+    // Nobody took any: 18 permits are there, one for each message.
+    let kept = sent.min(18);
+    assert_eq!(arrived.dropped_receiving, sent - kept);
+    let mut last = None;
+    for _ in 0..kept {
+        let index = u32::from_le_bytes(b.next(0).await.1[..].try_into().unwrap());
+        assert!(last < Some(index), "the oldest stay, in order");
+        last = Some(index);
+    }
+    assert!(b.inbound[0].try_recv().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_sent_is_refused_at_once() {
+    let (a, b) = (Node::new(1), Node::new(2));
+    a.links.set_peers(vec![a.peer(), b.peer()]);
+    assert_eq!(a.links.status().len(), 1, "the own key is left out");
+    let byte = Bytes::from_static(b"x");
+    assert_eq!(a.links.try_send(&b.key(), 0, byte.clone()), SendOutcome::Offline);
+    assert_eq!(a.links.try_send(&public(3), 0, byte.clone()), SendOutcome::Unknown);
+    assert_eq!(a.links.try_send(&b.key(), 9, byte.clone()), SendOutcome::Invalid);
+    assert_eq!(a.links.try_send(&b.key(), 0, Bytes::new()), SendOutcome::Invalid);
+    let length = LinkLimits::default().channels[3].message_bytes_max + 1;
+    assert_eq!(a.links.try_send(&b.key(), 3, Bytes::from(vec![0; length])), SendOutcome::Invalid);
+    a.links.block(&b.key(), "a test");
+    assert_eq!(a.links.try_send(&b.key(), 0, byte), SendOutcome::Blocked);
+    let _ = GENESIS;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_ends_the_receivers_and_frees_the_port() {
+    let (mut a, b) = pair(|_| ()).await;
+    assert_eq!(b.send(&a, 8, "before"), SendOutcome::Sent);
+    until("the message", || (a.status_of(&b.key()).channels[8].messages_received == 1).then_some(())).await;
+    a.links.close();
+    assert_eq!(a.next(8).await.1, "before", "what arrived can still be taken");
+    assert!(soon("the end", a.inbound[8].recv()).await.is_none());
+    until("the loss", || (!b.links.is_connected(&a.key())).then_some(())).await;
+    assert_eq!(b.links.metrics().violations, 0);
+    a.stop().await;
+}

@@ -6,7 +6,9 @@ mod link_support;
 
 use std::time::Duration;
 
-use link_support::{GENESIS, Node, Shown, close_code, dial_bare, greet_bare, introduce, pair, public, soon, until};
+use link_support::{
+    GENESIS, Node, Relay, Shown, bare_config, close_code, dial_bare, greet_bare, introduce, pair, public, soon, until,
+};
 use tana_net::link::{LinkCode, LinkRefusal, Peer, SendOutcome};
 
 /// The number of a member that is not a node but a bare peer.
@@ -103,7 +105,7 @@ async fn breaches_block_the_peer_and_nobody_else() {
     ];
     for (bytes, text) in cases {
         let (mut a, b) = attacked(|_| ()).await;
-        let connection = greet_bare(&a, BARE).await;
+        let connection = greet_bare(&a, BARE, 77).await;
         until("the link", || a.links.is_connected(&public(BARE)).then_some(())).await;
         let _stream = send_on_new_stream(&connection, bytes).await;
         assert_eq!(close_code(&connection).await, LinkCode::Violation as u64, "{text}");
@@ -114,7 +116,7 @@ async fn breaches_block_the_peer_and_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_stream_of_a_channel_is_a_breach() {
     let (mut a, b) = attacked(|_| ()).await;
-    let connection = greet_bare(&a, BARE).await;
+    let connection = greet_bare(&a, BARE, 77).await;
     let _first = send_on_new_stream(&connection, &[6]).await;
     let _second = send_on_new_stream(&connection, &[6]).await;
     assert_eq!(close_code(&connection).await, LinkCode::Violation as u64);
@@ -124,7 +126,7 @@ async fn a_second_stream_of_a_channel_is_a_breach() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_streams_than_channels_are_a_breach_even_one_after_the_other() {
     let (mut a, b) = attacked(|_| ()).await;
-    let connection = greet_bare(&a, BARE).await;
+    let connection = greet_bare(&a, BARE, 77).await;
     let mut streams = Vec::new();
     for channel in 0..9u8 {
         let mut stream = send_on_new_stream(&connection, &[channel]).await;
@@ -182,7 +184,7 @@ async fn a_member_has_few_connections_at_a_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_off_stream_ends_the_connection_without_a_block() {
     let (a, _b) = attacked(|_| ()).await;
-    let connection = greet_bare(&a, BARE).await;
+    let connection = greet_bare(&a, BARE, 77).await;
     let mut stream = send_on_new_stream(&connection, &[6, 9, 0, 0, 0, 1]).await;
     stream.reset(0u32.into()).unwrap();
     assert_eq!(close_code(&connection).await, LinkCode::Broken as u64);
@@ -206,7 +208,7 @@ async fn a_block_ends_after_its_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_talks_too_fast_is_read_slowly() {
     let (mut a, b) = attacked(|config| config.limits.messages_per_second = 500).await;
-    let connection = greet_bare(&a, BARE).await;
+    let connection = greet_bare(&a, BARE, 77).await;
     let message = [1u8, 0, 0, 0, 0x55];
     let mut bytes = vec![5u8];
     bytes.extend(message.repeat(600));
@@ -222,30 +224,71 @@ async fn a_peer_that_talks_too_fast_is_read_slowly() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_handshakes_is_bounded_and_members_get_through() {
-    let (a, b) = attacked(|config| {
+    let tight = |config: &mut tana_net::link::LinkConfig| {
         config.limits.handshakes_before_retry = 4;
         config.limits.incoming_per_ip_max = 16;
-    })
-    .await;
-    // Attempts that never go on: each address-proof or slot is used up, and no more than the slots are held.
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let mut packet = vec![0u8; 1_200];
-    for attempt in 0u32..3_000 {
-        packet[..6].copy_from_slice(&[0xc3, 0, 0, 0, 1, 8]);
-        packet[6..10].copy_from_slice(&attempt.to_le_bytes());
-        socket.send_to(&packet, a.address).unwrap();
-    }
-    let strangers: Vec<_> = (0..40u8).map(|_| dial_bare(&a, Shown::Raw(8), GENESIS)).collect();
-    for stranger in strangers {
-        if let Ok(connection) = stranger.await {
-            soon("the refusal", connection.closed()).await;
-        }
-    }
-    let metrics = a.links.metrics();
-    assert!(metrics.incoming <= 16, "{metrics:?}");
-    assert_eq!(metrics.violations, 0);
+        config.limits.handshake_timeout = Duration::from_millis(500);
+    };
+    let (a, b) = attacked(tight).await;
+    // First messages whose sender never hears the answer, as when its address is made up: at most four get a
+    // handshake, the others are asked to prove their address.
+    let relay = Relay::start(a.address).await;
+    relay.forward(true, false);
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let config = bare_config(Shown::Raw(8), GENESIS);
+    let dial = || endpoint.connect_with(config.clone(), relay.address, "tana-link").unwrap();
+    let attempts: Vec<_> = (0..300).map(|_| dial()).collect();
+    let metrics = a
+        .metrics_until("the demand for proof", |metrics| {
+            assert!(metrics.incoming <= 1 + 4, "{metrics:?}");
+            metrics.retries >= 200
+        })
+        .await;
+    assert_eq!((metrics.peers_connected, metrics.violations), (1, 0));
+    // The honest peer is still served, and a new member gets in while the flood goes on.
     assert_eq!(a.send(&b, 0, "x"), SendOutcome::Sent);
-    // A member that has to come anew is let in, by its own attempt or by this node's.
-    b.links.block(&a.key(), "for a moment");
-    drop(metrics);
+    let c = Node::new(3);
+    let more_attempts: Vec<_> = (0..300).map(|_| dial()).collect();
+    c.links.set_peers(vec![a.peer()]);
+    a.links.set_peers(vec![b.peer(), c.peer()]);
+    a.connected_to(&c).await;
+    c.connected_to(&a).await;
+    drop(attempts);
+    endpoint.close(0u32.into(), b"");
+    // What never went on is given up, and its place is free again.
+    a.metrics_until("the timeouts", |metrics| metrics.refused(LinkRefusal::Timeout) >= 4 && metrics.incoming <= 2)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn announced_and_unread_bytes_cannot_grow_without_bound() {
+    let (mut a, b) = attacked(|config| config.limits.stream_window_bytes = 64 * 1024).await;
+    let connection = greet_bare(&a, BARE, 77).await;
+    until("the link", || a.links.is_connected(&public(BARE)).then_some(())).await;
+    // Nobody takes what comes on channel 8: the share (8 MiB and a message), then the stream's window, then no more.
+    let mut stream = send_on_new_stream(&connection, &[8]).await;
+    let message = [&4_000_000u32.to_le_bytes()[..], &vec![1; 4_000_000]].concat();
+    let mut written = 0usize;
+    let flood = async {
+        loop {
+            written += stream.write(&message[written % message.len()..]).await.unwrap();
+        }
+    };
+    let received = || a.status_of(&public(BARE)).channels[8].bytes_received;
+    tokio::select! {
+        () = flood => {}
+        () = until("a standstill", || (received() >= 8_000_000).then_some(())) => {}
+    }
+    // Two messages fit; a third waits complete in the reader, and a window behind it.
+    let bound = 3 * (4_000_000 + 4) + 2 * 64 * 1024;
+    let more = async {
+        loop {
+            written += stream.write(&message[written % message.len()..]).await.unwrap();
+            assert!(written < bound, "{written} bytes were taken from a peer that nobody reads");
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_millis(500), more).await.is_err(), "held back, not closed");
+    assert_eq!(b.send(&a, 8, "honest"), SendOutcome::Sent);
+    let from_honest = async { while a.inbound[8].recv().await.unwrap().0 != b.key() {} };
+    soon("the honest peer", from_honest).await;
 }

@@ -7,8 +7,8 @@ mod link_support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use link_support::{GENESIS, Node, introduce, ordered, pair, public, soon, until};
-use tana_net::link::{CHANNELS, LinkLimits, Peer, SendOutcome};
+use link_support::{Node, Relay, close_code, greet_bare, introduce, ordered, pair, public, soon, until};
+use tana_net::link::{CHANNELS, LinkCode, LinkLimits, Peer, SendOutcome};
 
 /// Message `index` of a stream: its number and a length that goes from tiny to several packets.
 fn message(channel: u8, index: u32) -> Bytes {
@@ -46,7 +46,6 @@ async fn all_channels_carry_messages_both_ways_in_order() {
         let count = node.status_of(&from).channels[6];
         assert_eq!((count.messages_received, count.dropped_receiving, count.dropped_sending), (COUNT as u64, 0, 0));
         let bytes: u64 = (0..COUNT).map(|index| message(6, index).len() as u64 + 4).sum();
-        // One more byte: the stream's type.
         assert_eq!((count.bytes_received, count.bytes_sent), (bytes, bytes));
         let metrics = node.links.metrics();
         assert_eq!(metrics.channels[6].messages_sent, COUNT as u64);
@@ -110,24 +109,67 @@ async fn a_peer_that_falls_silent_is_noticed_and_found_again() {
     let short = |config: &mut tana_net::link::LinkConfig| {
         config.limits.idle_timeout = Duration::from_millis(600);
         config.limits.keep_alive = Duration::from_millis(150);
+        config.limits.backoff_max = Duration::from_millis(200);
     };
-    let (a, b) = pair(short).await;
-    // The peer forgets everything without a word: its endpoint is gone, its port is taken by something silent.
-    let (b_key, address) = (b.key(), b.address);
-    let silent = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { drop(b) });
-        drop(runtime);
-    });
-    soon("the drop", silent).await.unwrap();
-    until("the loss", || (!a.links.is_connected(&b_key)).then_some(())).await;
-    until("the port", || std::net::UdpSocket::bind(address).ok()).await;
-    let b = Node::start(2, |config| {
-        short(config);
-        config.listen = address;
-    });
-    introduce(&[&a, &b]);
+    let (a, mut b) = (Node::start(1, short), Node::start(2, short));
+    let relay = Relay::start(b.address).await;
+    a.links.set_peers(vec![Peer { key: b.key(), address: relay.address.to_string() }]);
+    b.links.set_peers(vec![Peer { key: a.key(), address: "127.0.0.1:1".to_owned() }]);
     a.connected_to(&b).await;
+    b.connected_to(&a).await;
+    relay.forward(false, false);
+    // Nobody says goodbye; both find out by themselves.
+    until("the loss", || (!a.links.is_connected(&b.key())).then_some(())).await;
+    until("the loss", || (!b.links.is_connected(&a.key())).then_some(())).await;
+    relay.forward(true, true);
+    a.connected_to(&b).await;
+    b.connected_to(&a).await;
+    assert_eq!(a.send(&b, 7, "again"), SendOutcome::Sent);
+    assert_eq!(b.next(7).await.1, "again");
+    assert_eq!(a.links.metrics().reconnects, 1);
+}
+
+/// A hello of a bare member's process `instance`, then the connection.
+async fn greeted(node: &Node, number: u8, instance: u64) -> quinn::Connection {
+    let before = node.status_of(&public(number)).connects;
+    let connection = greet_bare(node, number, instance).await;
+    until("the link", || (node.status_of(&public(number)).connects > before).then_some(())).await;
+    connection
+}
+
+/// The streams that `connection` gets, by their types, with what is on them until they end or pause.
+async fn next_stream_of(connection: &quinn::Connection, wanted: u8) -> quinn::RecvStream {
+    loop {
+        let mut stream = soon("a stream", connection.accept_uni()).await.unwrap();
+        let mut stream_type = [0];
+        soon("a type", stream.read_exact(&mut stream_type)).await.unwrap();
+        if stream_type[0] == wanted {
+            return stream;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_connection_takes_over_and_the_older_one_ends_in_order() {
+    let node = Node::start(1, |config| config.limits.retire_timeout = Duration::from_millis(300));
+    node.links.set_peers(vec![Peer { key: public(9), address: "127.0.0.1:1".to_owned() }]);
+    let first = greeted(&node, 9, 77).await;
+    let mut on_first = next_stream_of(&first, 6).await;
+    // The same process dialled again: the older connection ends its streams behind a whole message.
+    let second = greeted(&node, 9, 77).await;
+    let mut on_second = next_stream_of(&second, 6).await;
+    assert_eq!(node.links.try_send(&public(9), 6, Bytes::from_static(b"abc")), SendOutcome::Sent);
+    let mut frame = [0; 7];
+    soon("the message", on_second.read_exact(&mut frame)).await.unwrap();
+    assert_eq!(&frame, b"\x03\0\0\0abc");
+    assert_eq!(soon("the end", on_first.read_to_end(10)).await.unwrap(), b"");
+    assert_eq!(close_code(&first).await, LinkCode::Duplicate as u64);
+    // Another process: the older connection is closed at once.
+    let third = greeted(&node, 9, 78).await;
+    assert_eq!(close_code(&second).await, LinkCode::Duplicate as u64);
+    assert!(third.close_reason().is_none());
+    let status = node.status_of(&public(9));
+    assert_eq!((status.connects, node.links.metrics().violations), (3, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,7 +293,6 @@ async fn what_cannot_be_sent_is_refused_at_once() {
     assert_eq!(a.links.try_send(&b.key(), 3, Bytes::from(vec![0; length])), SendOutcome::Invalid);
     a.links.block(&b.key(), "a test");
     assert_eq!(a.links.try_send(&b.key(), 0, byte), SendOutcome::Blocked);
-    let _ = GENESIS;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -408,7 +408,7 @@ impl Drop for Membership {
     }
 }
 
-/// The first characters of `text`: reasons may come from outside.
+/// The first printable characters of `text`: reasons may come from outside.
 fn shortened(text: &str) -> String {
-    text.chars().take(TEXT_CHARACTERS_MAX).collect()
+    text.chars().filter(|character| !character.is_control()).take(TEXT_CHARACTERS_MAX).collect()
 }

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -146,6 +147,13 @@ pub enum Shown {
 
 /// Dials `node` without any of the links' code.
 pub async fn dial_bare(node: &Node, shown: Shown, genesis: [u8; 32]) -> Result<quinn::Connection, String> {
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let connecting = endpoint.connect_with(bare_config(shown, genesis), node.address, "tana-link").unwrap();
+    soon("the handshake", connecting).await.map_err(|error| error.to_string())
+}
+
+/// What a bare peer dials with.
+pub fn bare_config(shown: Shown, genesis: [u8; 32]) -> quinn::ClientConfig {
     let raw = !matches!(shown, Shown::Certificate { .. });
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -174,17 +182,14 @@ pub async fn dial_bare(node: &Node, shown: Shown, genesis: [u8; 32]) -> Result<q
     let digits: String = genesis.iter().map(|byte| format!("{byte:02x}")).collect();
     tls.alpn_protocols = vec![format!("tana-link/1/{digits}").into_bytes()];
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let connecting =
-        endpoint.connect_with(quinn::ClientConfig::new(Arc::new(crypto)), node.address, "tana-link").unwrap();
-    soon("the handshake", connecting).await.map_err(|error| error.to_string())
+    quinn::ClientConfig::new(Arc::new(crypto))
 }
 
 /// A bare peer with an accepted key, after its hello.
-pub async fn greet_bare(node: &Node, number: u8) -> quinn::Connection {
+pub async fn greet_bare(node: &Node, number: u8, instance: u64) -> quinn::Connection {
     let connection = dial_bare(node, Shown::Raw(number), GENESIS).await.unwrap();
     let mut stream = connection.open_uni().await.unwrap();
-    let hello = [&[0xff, 1, 9, 0, 0][..], &77u64.to_le_bytes()].concat();
+    let hello = [&[0xff, 1, 9, 0, 0][..], &instance.to_le_bytes()].concat();
     stream.write_all(&hello).await.unwrap();
     stream.finish().unwrap();
     connection
@@ -245,5 +250,58 @@ impl ServerCertVerifier for Anybody {
 
     fn requires_raw_public_keys(&self) -> bool {
         self.raw
+    }
+}
+
+/// Stands between a node and those that dial it, and can lose what goes either way.
+pub struct Relay {
+    pub address: SocketAddr,
+    there: Arc<AtomicBool>,
+    back: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Relay {
+    /// Forwards packets of whoever sent last to `target`, and back.
+    pub async fn start(target: SocketAddr) -> Relay {
+        let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let behind = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = front.local_addr().unwrap();
+        let (there, back) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+        let (forward_there, forward_back) = (there.clone(), back.clone());
+        let task = tokio::spawn(async move {
+            let (mut packet, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
+            let mut source = None;
+            loop {
+                tokio::select! {
+                    received = front.recv_from(&mut packet) => {
+                        let Ok((length, from)) = received else { continue };
+                        source = Some(from);
+                        if forward_there.load(Ordering::SeqCst) {
+                            let _ = behind.send_to(&packet[..length], target).await;
+                        }
+                    }
+                    received = behind.recv_from(&mut answer) => {
+                        let (Ok((length, _)), Some(to)) = (received, source) else { continue };
+                        if forward_back.load(Ordering::SeqCst) {
+                            let _ = front.send_to(&answer[..length], to).await;
+                        }
+                    }
+                }
+            }
+        });
+        Relay { address, there, back, task }
+    }
+
+    /// Says which way packets go from now on.
+    pub fn forward(&self, there: bool, back: bool) {
+        self.there.store(there, Ordering::SeqCst);
+        self.back.store(back, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }

@@ -1,0 +1,10 @@
+//! Deterministic simulation of validators.
+
+pub mod chain;
+pub mod checks;
+pub mod dice;
+pub mod disk;
+pub mod ledger;
+pub mod load;
+pub mod replica;
+pub mod byzantine;

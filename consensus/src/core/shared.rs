@@ -1,0 +1,227 @@
+//! What agreement's tasks and the host share: the chain's rules, the lanes, and a bell.
+//!
+//! Everything that decides is in two pure machines, [`Chain`] (blocks) and [`LaneBook`] (batches). They stand behind one lock that is held
+//! for single calls and never across a wait. Whoever changes them rings the bell; a task that waits for a block to become valid or
+//! proposable looks again then, or at the time that the machine named. So nothing polls, and an idle validator does nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use commonware_runtime::Clock;
+use parking_lot::Mutex;
+use tana_lane::{Evidence, LaneBook};
+use tana_order::{Chain, Now};
+use tana_types::Hash;
+use tokio::sync::watch;
+
+use super::heights::Epochs;
+use super::scheme::Schemes;
+use crate::api::{ConsensusStatus, Counts, EpochSet, Event, Execution, Host};
+
+/// Proofs against one validator that are handed to the host; more of them tell nothing new.
+const EVIDENCE_PER_VALIDATOR_MAX: usize = 64;
+
+/// What is behind the lock.
+pub(crate) struct State {
+    /// Blocks.
+    pub chain: Chain,
+    /// Batches.
+    pub book: LaneBook,
+    /// Sealed bytes of own batches that are sent to others, by digest; as many as the own lane has unsettled batches.
+    pub own: BTreeMap<Hash, Bytes>,
+    /// The last block handed to the host.
+    pub finalized: (u64, Hash),
+    /// The last height whose commit record is durable.
+    pub committed: u64,
+    /// The block below the running epoch's first: (epoch, hash).
+    pub boundary: Option<(u64, Hash)>,
+    /// Known validator sets.
+    pub sets: BTreeMap<u64, EpochSet>,
+    /// Whether the own marks changed since they were told.
+    pub marks_changed: bool,
+    /// For people.
+    pub status: ConsensusStatus,
+    evidence: BTreeMap<[u8; 32], usize>,
+}
+
+/// The shared part of one validator's agreement.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    bell: watch::Sender<u64>,
+    /// What stands behind agreement.
+    pub host: Arc<dyn Host>,
+    /// The own key.
+    pub me: [u8; 32],
+    /// Which heights are of which epoch.
+    pub epochs: Epochs,
+    /// Who signs in which epoch.
+    pub schemes: Schemes,
+    /// How far the own wall clock is off, for simulations, milliseconds.
+    pub clock_offset_ms: i64,
+}
+
+/// What [`Shared::new`] is made of.
+pub(crate) struct Parts {
+    pub chain: Chain,
+    pub book: LaneBook,
+    pub finalized: (u64, Hash),
+    pub committed: u64,
+    pub boundary: Option<(u64, Hash)>,
+    pub host: Arc<dyn Host>,
+    pub me: [u8; 32],
+    pub epochs: Epochs,
+    pub schemes: Schemes,
+    pub clock_offset_ms: i64,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let status = ConsensusStatus { finalized_height: parts.finalized.0, ..ConsensusStatus::default() };
+        let state = State {
+            chain: parts.chain,
+            book: parts.book,
+            own: BTreeMap::new(),
+            finalized: parts.finalized,
+            committed: parts.committed,
+            boundary: parts.boundary,
+            sets: BTreeMap::new(),
+            marks_changed: true,
+            status,
+            evidence: BTreeMap::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            bell: watch::Sender::new(0),
+            host: parts.host,
+            me: parts.me,
+            epochs: parts.epochs,
+            schemes: parts.schemes,
+            clock_offset_ms: parts.clock_offset_ms,
+        }
+    }
+
+    /// One look at the state; must not call the host.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
+        look(&mut self.state.lock())
+    }
+
+    /// Counts something.
+    pub(crate) fn count(&self, count: impl FnOnce(&mut Counts)) {
+        self.with(|state| count(&mut state.status.counts));
+    }
+
+    /// Tells every waiting task to look again.
+    pub(crate) fn ring(&self) {
+        self.bell.send_modify(|rings| *rings = rings.wrapping_add(1));
+    }
+
+    /// A bell to wait on; subscribe before looking, so that no ring is missed.
+    pub(crate) fn bell(&self) -> Bell {
+        Bell { rings: self.bell.subscribe() }
+    }
+
+    /// The time by `clock`.
+    pub(crate) fn now(&self, clock: &impl Clock) -> Now {
+        // A clock before 1970 counts as 1970.
+        let since = clock.current().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let wall_ms = since.as_millis() as u64;
+        Now {
+            engine_ns: since.as_nanos() as u64,
+            wall_ms: wall_ms.saturating_add_signed(self.clock_offset_ms),
+        }
+    }
+
+    /// Milliseconds for timers, without the offset of the wall clock.
+    pub(crate) fn now_ms(&self, clock: &impl Clock) -> u64 {
+        self.now(clock).engine_ns / 1_000_000
+    }
+
+    /// Hands proof to the host, up to a bound for each validator.
+    pub(crate) fn evidence(&self, culprit: Option<[u8; 32]>, evidence: Evidence) {
+        let culprit = culprit.unwrap_or([0; 32]);
+        let keep = self.with(|state| {
+            let count = state.evidence.entry(culprit).or_default();
+            *count += 1;
+            state.status.counts.evidence += u64::from(*count <= EVIDENCE_PER_VALIDATOR_MAX);
+            *count <= EVIDENCE_PER_VALIDATOR_MAX
+        });
+        if keep {
+            self.host.evidence(evidence);
+        }
+    }
+
+    /// Notes that agreement cannot go on.
+    pub(crate) fn fail(&self, failure: String) {
+        tracing::error!(failure, "agreement cannot go on");
+        self.with(|state| {
+            state.status.voting = false;
+            state.status.reason.clone_from(&failure);
+            state.status.failure.get_or_insert(failure);
+        });
+    }
+
+    /// Takes what the host tells. Never waits for anything but the lock.
+    pub(crate) fn event(&self, event: Event) {
+        match event {
+            Event::Held { batch, own } => self.with(|state| {
+                if let Some(own) = own {
+                    state.own.insert(batch.digest, own);
+                }
+                state.book.held(batch);
+                state.marks_changed = true;
+            }),
+            Event::Refused { author, sequence, digest, evidence } => {
+                self.with(|state| state.book.refused(&author, sequence, &digest));
+                if let Some(evidence) = evidence {
+                    self.evidence(Some(author), evidence);
+                }
+            }
+            Event::Executed(execution) => self.executed(execution),
+            Event::Committed(height) => self.with(|state| state.committed = state.committed.max(height)),
+        }
+        self.ring();
+    }
+
+    fn executed(&self, execution: Execution) {
+        // A height fixes the sets up to the next epoch, and where it ends its own, one more; later ones may still change.
+        let height = execution.roots.height;
+        let epoch = self.epochs.of(height);
+        let fixed = epoch + if height == self.epochs.last_height(epoch) { 2 } else { 1 };
+        let sets: Vec<_> = execution.sets.into_iter().filter(|set| set.epoch <= fixed).collect();
+        for set in &sets {
+            if !self.schemes.learn(set.epoch, &set.keys()) {
+                tracing::error!(epoch = set.epoch, "the validator set of an epoch is not usable; the chain ends before it");
+            }
+        }
+        self.with(|state| {
+            let keys = sets.iter().map(|set| (set.epoch, set.keys())).collect();
+            state.chain.executed(tana_order::Executed { roots: execution.roots, sets: keys });
+            for set in sets {
+                state.sets.entry(set.epoch).or_insert(set);
+            }
+        });
+    }
+}
+
+/// A task's place at the bell.
+pub(crate) struct Bell {
+    rings: watch::Receiver<u64>,
+}
+
+impl Bell {
+    /// Waits for a ring, or for `milliseconds` if given.
+    pub(crate) async fn wait(&mut self, clock: &impl Clock, milliseconds: Option<u64>) {
+        let Some(milliseconds) = milliseconds else {
+            // The sender lives in `Shared`, which the waiting task holds.
+            let _ = self.rings.changed().await;
+            return;
+        };
+        tokio::select! {
+            biased;
+            _ = self.rings.changed() => {}
+            () = clock.sleep(Duration::from_millis(milliseconds)) => {}
+        }
+    }
+}

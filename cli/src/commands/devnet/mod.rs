@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tx_gen::{Report, StopHandle, Tick};
+use tx_gen::{Ended, Report, StopHandle, Tick};
 
 use self::arguments::{DevnetArguments, FloodPace};
 use self::flood::SignedFlood;
@@ -61,6 +61,10 @@ pub fn run(
     let children = Arc::new(Mutex::new(Vec::<u32>::new()));
     let stopping = listen(stop.clone(), children.clone())?;
     let network = Network::open_or_create(&folder, arguments)?;
+    if arguments.flood.is_some() {
+        // Better now than when the validators have started.
+        network.free_accounts(arguments.flood_accounts)?;
+    }
     describe(&network, output);
     let program = std::env::current_exe().map_err(|source| CliError::System { action: "find this program", source })?;
     let begin = Instant::now();
@@ -209,6 +213,9 @@ impl Run<'_> {
             return Err(error);
         }
         let report = report?;
+        if report.ended == Ended::LoadUsedUp && pace == FloodPace::Max {
+            self.output.note("the signed transactions were used up before the time was over; raise --at-most for a longer measurement");
+        }
         let last = last.or_else(|| first.as_ref().map(|_| self.read(processes)));
         Ok((first.zip(last), report))
     }

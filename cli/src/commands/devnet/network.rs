@@ -131,13 +131,12 @@ impl Network {
         Ok(Self { folder: folder.to_owned(), genesis, members, is_new: false })
     }
 
-    /// Takes test accounts for a flood: the first one and how many. What is taken is not given to a later flood, because nobody knows
-    /// which nonces of theirs were used.
+    /// Which test accounts a flood of `wanted` (or all that are left) would use: the first one and how many.
     ///
     /// # Errors
-    /// [`CliError::Usage`] when fewer are left, [`CliError::File`] when that cannot be written down.
-    pub fn take_accounts(&self, wanted: Option<u32>) -> Result<(u32, u32), CliError> {
-        let path = self.folder.join("floods.json");
+    /// [`CliError::Usage`] when fewer are left, [`CliError::File`] when what earlier floods used cannot be read.
+    pub fn free_accounts(&self, wanted: Option<u32>) -> Result<(u32, u32), CliError> {
+        let path = self.floods();
         let floods: Floods = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|error| CliError::file("read", &path, std::io::Error::other(error)))?,
@@ -154,11 +153,24 @@ impl Network {
                  --flood-accounts up to that, or start another network with --data or more --accounts"
             )));
         }
-        let floods = Floods { next_account: floods.next_account + count };
-        let text = serde_json::to_vec(&floods)
+        Ok((floods.next_account, count))
+    }
+
+    /// The same, and writes down that they are used: no later flood gets them, because nobody knows which nonces of theirs were used.
+    ///
+    /// # Errors
+    /// As [`Self::free_accounts`], and [`CliError::File`] when it cannot be written down.
+    pub fn take_accounts(&self, wanted: Option<u32>) -> Result<(u32, u32), CliError> {
+        let (first, count) = self.free_accounts(wanted)?;
+        let path = self.floods();
+        let text = serde_json::to_vec(&Floods { next_account: first + count })
             .map_err(|error| CliError::file("write", &path, std::io::Error::other(error)))?;
         std::fs::write(&path, text).map_err(|source| CliError::file("write", &path, source))?;
-        Ok((floods.next_account - count, count))
+        Ok((first, count))
+    }
+
+    fn floods(&self) -> PathBuf {
+        self.folder.join("floods.json")
     }
 
     /// Removes the network's folder.

@@ -194,33 +194,34 @@ impl Summary {
             None if self.flood == "closed" => "closed loop".to_owned(),
             None => "none".to_owned(),
         };
-        output.pairs([
+        let mut pairs = vec![
             ("validators", format!("{}, voting after {:.1} s", self.validators, self.started_s)),
             ("flood", format!("{pace}, {} accounts, measured for {:.1} s", grouped(self.accounts), self.seconds)),
-            ("final", format!("{} transactions a second", grouped(self.finalized_tps as u64))),
-            ("applied", format!("{} transactions a second", grouped(self.applied_tps as u64))),
-            ("latency to final", latency(&self.latency_final_ms)),
-            ("latency to applied", latency(&self.latency_applied_ms)),
             ("blocks", format!("{:.1} a second, {} of them empty", self.blocks_per_s, grouped(self.empty_blocks))),
-            (
-                "transactions per block",
-                format!("mean {:.0}, most {}", self.tx_per_block.mean, grouped(self.tx_per_block.max)),
-            ),
-            (
-                "between validators",
-                format!(
-                    "{:.0} bytes per transaction and receiver; a transaction has {:.0}",
-                    self.bytes_between_validators_per_tx, self.transaction_bytes
+        ];
+        if self.flood != "none" {
+            let PerBlock { mean, max } = self.tx_per_block;
+            let (between, whole) = (self.bytes_between_validators_per_tx, self.transaction_bytes);
+            pairs.extend([
+                ("final", format!("{} transactions a second", grouped(self.finalized_tps as u64))),
+                ("applied", format!("{} transactions a second", grouped(self.applied_tps as u64))),
+                ("latency to final", latency(&self.latency_final_ms)),
+                ("latency to applied", latency(&self.latency_applied_ms)),
+                ("transactions per block", format!("mean {mean:.0}, most {}", grouped(max))),
+                (
+                    "between validators",
+                    format!("{between:.0} bytes per transaction and receiver; a transaction has {whole:.0}"),
                 ),
-            ),
-            ("sent, unanswered", format!("{}, {}", grouped(self.sent), grouped(self.unanswered))),
+                ("sent, unanswered", format!("{}, {}", grouped(self.sent), grouped(self.unanswered))),
+            ]);
+        }
+        let equal = if self.roots_equal { "equal" } else { "NOT EQUAL" };
+        pairs.extend([
             ("cores of the validators", format!("{:.2}", self.cpu_cores_validators)),
             ("epoch", grouped(self.epoch)),
-            (
-                "state roots",
-                format!("{} at height {}", if self.roots_equal { "equal" } else { "NOT EQUAL" }, grouped(self.height)),
-            ),
+            ("state roots", format!("{equal} at height {}", grouped(self.height))),
         ]);
+        output.pairs(pairs);
         let empty = String::new();
         let row = |(name, cores): (&String, &f64)| {
             let mib = self.rss_mib.get(name).copied().unwrap_or(0.0);

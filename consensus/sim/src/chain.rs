@@ -67,7 +67,9 @@ impl SimChain {
     /// # Errors
     /// When the genesis is not valid, which only a change of the rules can cause.
     pub fn new(numbers: ChainNumbers) -> Result<Self, ChainError> {
-        let key = |name: &str, number: usize| SigningKey::from_bytes(blake3::hash(format!("{name} {number}").as_bytes()).as_bytes());
+        let key = |name: &str, number: usize| {
+            SigningKey::from_bytes(blake3::hash(format!("{name} {number}").as_bytes()).as_bytes())
+        };
         let validators: Vec<_> =
             (0..numbers.validators + numbers.spare).map(|number| key("validator", number)).collect();
         let sovereign = key("sovereign", 0);
@@ -85,7 +87,11 @@ impl SimChain {
             ACCOUNT_AMOUNT / 100,
         );
         for (number, validator) in validators.iter().take(numbers.validators).enumerate() {
-            text.push_str(&format!("[[validator]]\nkey = \"{}\"\naddress = \"{}\"\n", print(validator), address(number)));
+            text.push_str(&format!(
+                "[[validator]]\nkey = \"{}\"\naddress = \"{}\"\n",
+                print(validator),
+                address(number)
+            ));
         }
         let genesis = Genesis::parse(&text)?;
         let currency = genesis.currencies[0].code;

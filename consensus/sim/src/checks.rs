@@ -67,7 +67,9 @@ pub enum Violation {
         second_node: usize,
     },
     /// A finalized header with wrong roots.
-    #[error("the finalized header at height {height} attests roots of height {attested} that node {node} did not compute")]
+    #[error(
+        "the finalized header at height {height} attests roots of height {attested} that node {node} did not compute"
+    )]
     Attested {
         /// The header's height.
         height: u64,

@@ -125,7 +125,9 @@ impl Ledger {
         let accounts = 1..self.state.account_count();
         let money = accounts.clone().map(|index| self.state.balance(index, 1)).sum();
         let is_sovereign = |index: &u32| {
-            self.state.record(*index).is_some_and(|record| HotAccount::from_record(&record).1.role == Role::Sovereign as u8)
+            self.state
+                .record(*index)
+                .is_some_and(|record| HotAccount::from_record(&record).1.role == Role::Sovereign as u8)
         };
         (money, accounts.filter(is_sovereign).count())
     }

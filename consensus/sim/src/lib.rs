@@ -1,5 +1,6 @@
 //! Deterministic simulation of validators.
 
+pub mod byzantine;
 pub mod chain;
 pub mod checks;
 pub mod dice;
@@ -7,4 +8,3 @@ pub mod disk;
 pub mod ledger;
 pub mod load;
 pub mod replica;
-pub mod byzantine;

@@ -182,7 +182,9 @@ impl Load {
         let nonce = (0..count).filter_map(|validator| validators.nonce(validator, &public)).max();
         self.sovereign.confirmed = self.sovereign.confirmed.max(nonce.unwrap_or(0));
         let next = self.sovereign.confirmed;
-        let Some(change) = self.changes.get(next as usize).copied().filter(|change| change.at_us <= now_us) else { return };
+        let Some(change) = self.changes.get(next as usize).copied().filter(|change| change.at_us <= now_us) else {
+            return;
+        };
         if now_us < self.sovereign.next_us {
             return;
         }

@@ -291,7 +291,9 @@ impl Replica {
         if let Some(checks) = checks {
             match self.ids(&header) {
                 Some(ids) => checks.reported(self.node, header.height, ids),
-                None => checks.broken(self.broken(format!("a batch of the final height {} is not held", header.height))),
+                None => {
+                    checks.broken(self.broken(format!("a batch of the final height {} is not held", header.height)))
+                }
             }
         }
         self.executing.push_back(header);

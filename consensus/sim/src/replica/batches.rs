@@ -140,7 +140,9 @@ impl Replica {
     /// Own batches that a finalized block lists, and those that it went past.
     pub(super) fn settle_own(&mut self, header: &BlockHeader) {
         for (_, _, digest) in header.batches() {
-            let Some(stored) = self.batches.get(digest).filter(|stored| stored.held.author == self.key) else { continue };
+            let Some(stored) = self.batches.get(digest).filter(|stored| stored.held.author == self.key) else {
+                continue;
+            };
             let sequence = stored.held.sequence;
             self.own_unlisted.retain(|unlisted, _| *unlisted > sequence);
         }

@@ -58,7 +58,8 @@ impl Replica {
             match record {
                 Record::Batch(sealed) => last_own = replica.recover_batch(&sealed)?.max(last_own),
                 Record::Header(bytes) => {
-                    headers.push(BlockHeader::decode(&bytes).map_err(|error| format!("a header on the disk: {error}"))?);
+                    headers
+                        .push(BlockHeader::decode(&bytes).map_err(|error| format!("a header on the disk: {error}"))?);
                 }
                 Record::Commit(height, _) => committed = height,
                 Record::Evidence(_) => {}
@@ -163,7 +164,8 @@ impl Replica {
         let mut again: Vec<_> = (self.batches.values())
             .filter(|stored| !listed.contains(&stored.held.digest))
             .filter(|stored| {
-                stored.held.author != self.key || self.own_unlisted.get(&stored.held.sequence) == Some(&stored.held.digest)
+                stored.held.author != self.key
+                    || self.own_unlisted.get(&stored.held.sequence) == Some(&stored.held.digest)
             })
             .collect();
         again.sort_by_key(|stored| (stored.held.author, stored.held.sequence, stored.held.digest));

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
 /// The longest time that a thread sleeps without looking.
 pub const PARK: Duration = Duration::from_millis(1);
@@ -80,6 +80,17 @@ impl<T> Outlet<T> {
         let sent = self.sender.send(item).is_ok();
         let _ = self.bells.iter().any(|bell| bell.ring());
         sent
+    }
+
+    /// Sends if there is room and gives the item back otherwise, for stages that must not wait for a thread that may wait for them.
+    pub fn try_send(&self, item: T) -> Result<(), T> {
+        match self.sender.try_send(item) {
+            Ok(()) => {
+                let _ = self.bells.iter().any(|bell| bell.ring());
+                Ok(())
+            }
+            Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) => Err(item),
+        }
     }
 }
 

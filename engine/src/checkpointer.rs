@@ -51,7 +51,7 @@ pub struct CommittedAt {
     pub height: u64,
     /// The state root after it.
     pub state_root: Hash,
-    /// The last batch of a block up to it; 0 when there was none.
+    /// The lowest place in the batch log that later blocks may need; 0 while the log is empty.
     pub batch_position: u64,
     /// Its header in the order log.
     pub order_position: u64,
@@ -70,7 +70,7 @@ pub struct Resume {
     pub timestamp_ms: u64,
     /// The height that the header attests.
     pub executed_height: u64,
-    /// The height's sequence in the own lane: the last one listed.
+    /// The highest own sequence that was durable when the block was made: none up to it is used again.
     pub last_sequence: u64,
     /// Transactions applied since genesis.
     pub applied: u64,

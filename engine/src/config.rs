@@ -66,6 +66,8 @@ pub struct NodeConfig {
     pub log: LogConfig,
     /// When checkpoints are written.
     pub checkpoint: CheckpointConfig,
+    /// How validators agree.
+    pub consensus: ConsensusConfig,
     /// For tests: the most transactions that are executed per second; 0 is no limit.
     pub execution_limit_per_s: u64,
 }
@@ -172,6 +174,31 @@ pub struct CheckpointConfig {
     pub interval_s: u64,
 }
 
+/// How validators agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsensusConfig {
+    /// Whether blocks are agreed on; without it a lone validator orders by itself, and its blocks bear no certificates.
+    pub enabled: bool,
+    /// UDP address for links between validators: 9000 + 10 x i for validator i.
+    pub listen: SocketAddr,
+    /// How long a leader may take to propose, milliseconds, 50 to 60,000.
+    pub leader_timeout_ms: u64,
+    /// Batches of each other validator that are kept before a block lists them, 8 to 4,096.
+    pub lane_quota_batches: usize,
+}
+
+impl Default for ConsensusConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            leader_timeout_ms: 1_000,
+            lane_quota_batches: 256,
+        }
+    }
+}
+
 impl Default for NodeConfig {
     fn default() -> Self {
         Self {
@@ -186,6 +213,7 @@ impl Default for NodeConfig {
             order: OrderConfig::default(),
             log: LogConfig::default(),
             checkpoint: CheckpointConfig::default(),
+            consensus: ConsensusConfig::default(),
             execution_limit_per_s: 0,
         }
     }
@@ -288,6 +316,9 @@ impl NodeConfig {
         range("order.block_transactions", self.order.block_transactions as u64, 1, 100_000, "1 to 100,000")?;
         range("order.empty_interval_ms", self.order.empty_interval_ms, 10, 3_600_000, "10 to 3,600,000")?;
         range("log.segment_mib", self.log.segment_mib, 1, 2_047, "1 to 2,047")?;
+        let consensus = &self.consensus;
+        range("consensus.leader_timeout_ms", consensus.leader_timeout_ms, 50, 60_000, "50 to 60,000")?;
+        range("consensus.lane_quota_batches", consensus.lane_quota_batches as u64, 8, 4_096, "8 to 4,096")?;
         range("checkpoint.interval_s", self.checkpoint.interval_s, 1, 86_400, "1 to 86,400")
     }
 }

@@ -14,6 +14,7 @@ use tana_store::{LogReader, Position, Table};
 use tana_types::Hash;
 use tana_types::batch::Batch;
 use tana_types::code::Code;
+use tana_types::header::BlockHeader;
 use tana_types::key::PublicKey;
 use tana_types::payload::Kind;
 use tana_types::query;
@@ -183,6 +184,31 @@ impl History {
             first += batch.len();
         }
         Ok(None)
+    }
+
+    /// The header of a committed block.
+    pub fn header(&self, height: u64, until: Instant) -> Result<Option<BlockHeader>, String> {
+        let mut found = None;
+        self.visit_from(height, until, |record, _| {
+            if record.header.height == height {
+                found = Some(record.header.clone());
+            }
+            record.header.height < height
+        })?;
+        Ok(found)
+    }
+
+    /// Where the batch `digest` lies that the committed block at `height` lists.
+    pub fn batch_place(&self, digest: &Hash, height: u64, until: Instant) -> Result<Option<u64>, String> {
+        let mut found = None;
+        self.visit_from(height, until, |record, _| {
+            if record.header.height == height {
+                let place = record.header.batches().position(|(_, _, listed)| listed == digest);
+                found = place.and_then(|place| record.batch_positions.get(place).copied());
+            }
+            record.header.height < height
+        })?;
+        Ok(found)
     }
 
     fn batch(&self, position: u64) -> Result<Batch, String> {

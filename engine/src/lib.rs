@@ -6,14 +6,18 @@
 //! [`intake`] and [`answers`] (the two ends towards the network), [`checkpointer`], [`indexer`], [`history`] and [`query`] (beside the
 //! pipeline), [`verify_log`] (the audit).
 
+pub mod agreement;
+pub mod agreement_host;
 pub mod answers;
 pub mod attested;
+pub mod batch_places;
 pub mod block_index;
 pub mod channel;
 pub mod checkpointer;
 pub mod clock;
 pub mod config;
 pub mod cores;
+pub mod evidence_store;
 pub mod executor;
 pub mod failure;
 pub mod history;
@@ -23,6 +27,7 @@ pub mod keyfile;
 pub mod layout;
 pub mod metrics;
 pub mod node;
+pub mod order_record;
 pub mod pipeline;
 pub mod pool;
 pub mod published;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use ed25519_dalek::SigningKey;
 use parking_lot::Mutex;
 use tana_net::{Identity, Limits, ServerConfig, ServerError, TxServer};
 use tana_store::{DataLock, LogThread, StoreError};
@@ -17,9 +18,11 @@ use tana_types::genesis::{Genesis, GenesisError};
 use tana_types::key::PublicKey;
 use thiserror::Error;
 
+use crate::agreement_host::{Agreement, AgreementMaker, AgreementStart, PipelineHost};
 use crate::checkpointer::Checkpointer;
 use crate::config::{ConfigError, NodeConfig};
 use crate::cores::CoreError;
+use crate::evidence_store::EvidenceStore;
 use crate::executor::Executor;
 use crate::failure::Failure;
 use crate::history::History;
@@ -31,10 +34,12 @@ use crate::published::Published;
 use crate::query::{NodeFacts, QueryService, READS_MAX};
 use crate::recover::recover;
 use crate::replay::{DataFolders, Progress, ReplayError};
-use crate::wiring::{Wiring, WiringParts};
+use crate::wiring::{ChainStanding, Wiring, WiringParts};
 
 /// How long a clean stop waits for what is inside.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long a clean stop waits for the other validators to list what is inside; what they do not is offered again after the next start.
+const AGREED_DRAIN: Duration = Duration::from_secs(3);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(2);
 /// How long the network has to say goodbye.
@@ -63,8 +68,13 @@ pub enum NodeError {
         expected: String,
     },
     /// More than one validator needs consensus.
-    #[error("this genesis names {0} validators, but this build orders blocks by itself and serves exactly one")]
+    #[error(
+        "this genesis names {0} validators, but consensus.enabled is false, with which a validator orders blocks by itself; set it to true"
+    )]
     TooManyValidators(usize),
+    /// Agreement did not start.
+    #[error("agreement with the other validators cannot start: {0}")]
+    Agreement(String),
     /// The data belongs to another chain.
     #[error(
         "the data folder {data} belongs to the chain {found}, but the genesis is that of {expected}; name another --data folder or the right genesis"
@@ -168,6 +178,7 @@ pub struct StartReport {
 /// A running node.
 pub struct Node {
     report: StartReport,
+    agreement: Option<Box<dyn Agreement>>,
     intake: Arc<NodeIntake>,
     server: Arc<Mutex<Option<TxServer>>>,
     executor: Executor,
@@ -184,20 +195,35 @@ pub struct Node {
 impl Node {
     /// Starts a node; returns when it takes transactions. `progress` hears what a long start is doing.
     pub fn start(config: &NodeConfig, progress: Progress<'_>) -> Result<Self, NodeError> {
+        Self::start_with(
+            config,
+            &|_, _| Err("this build cannot agree; set consensus.enabled to false".to_owned()),
+            progress,
+        )
+    }
+
+    /// Starts a node whose blocks are agreed on by what `agreement` makes, when the configuration says that they are agreed on at all.
+    pub fn start_with(
+        config: &NodeConfig,
+        agreement: AgreementMaker<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Self, NodeError> {
         config.check()?;
         let genesis = Genesis::load(&config.genesis)?;
         let key = load_key_file(&config.key)?;
-        check_validator(&genesis, &PublicKey(key.verifying_key().to_bytes()))?;
+        if !config.consensus.enabled {
+            check_alone(&genesis, &PublicKey(key.verifying_key().to_bytes()))?;
+        }
         let identity = Identity::from_signing_key(&key)?;
         let lock = DataLock::acquire(&config.data)?;
         check_chain(config, &genesis)?;
         let folders = DataFolders::new(&config.data);
         let failure = Arc::new(Failure::default());
-        let mut wiring = Wiring::new(config, &genesis, key, failure.clone())?;
+        let mut wiring = Wiring::new(config, &genesis, key.clone(), failure.clone())?;
         let log = wiring.start_log(&folders)?;
         let checkpoint = crate::wiring::open_checkpoint(&folders)?;
         let started = Instant::now();
-        let recovered = recover(&genesis, &folders, &checkpoint, log.found(), progress)?;
+        let recovered = recover(&genesis, &wiring.validator().0, &folders, &checkpoint, log.found(), progress)?;
         let recovery = started.elapsed();
         let has_checkpoint = recovered.from_checkpoint;
         let (height, replayed_blocks) = (recovered.replayer.height, recovered.replayed_blocks);
@@ -209,7 +235,7 @@ impl Node {
         )
         .map_err(system("start the checkpoint's thread"))?;
         let parts = wiring.prepare(recovered, feed, checkpoints, &folders)?;
-        let WiringParts { intake, published, blocks, directory, metrics, questions, pipeline } = parts;
+        let WiringParts { intake, published, blocks, directory, metrics, questions, ends, standing, pipeline } = parts;
         let server_config = ServerConfig {
             limits: limits(config),
             threads: config.ingest.threads,
@@ -261,6 +287,8 @@ impl Node {
             blocks,
             published: published.clone(),
         });
+        let evidence = Arc::new(EvidenceStore::open(&config.data).map_err(system("open the file of evidence"))?);
+        let host = Arc::new(PipelineHost::new(ends, history.clone(), evidence.clone(), None, failure.clone()));
         let facts = NodeFacts {
             chain: report.chain.clone(),
             genesis_hash: report.genesis_hash.clone(),
@@ -277,8 +305,13 @@ impl Node {
             reads: Arc::new(tokio::sync::Semaphore::new(READS_MAX)),
             metrics: metrics.clone(),
         };
+        let agreement = match config.consensus.enabled {
+            true => Some(start_agreement(config, genesis, key, standing, host, agreement)?),
+            false => None,
+        };
         intake.open(answers, Arc::new(queries));
         Ok(Self {
+            agreement,
             report,
             intake,
             server,
@@ -322,13 +355,15 @@ impl Node {
         if let Some(server) = self.server.lock().as_ref() {
             server.stop_reading();
         }
-        let deadline = Instant::now() + DRAIN;
-        while !self.failure.is_told() && Instant::now() < deadline {
-            self.intake.flush_all();
-            if (self.idle)() {
-                break;
+        // What the others still list is listed; whether they do is theirs to say.
+        let patience = if self.agreement.is_some() { AGREED_DRAIN } else { DRAIN };
+        self.drain(patience);
+        if let Some(agreement) = self.agreement.take() {
+            agreement.stop();
+            let deadline = Instant::now() + DRAIN;
+            while !self.failure.is_told() && self.published.blocks_in_flight() > 0 && Instant::now() < deadline {
+                std::thread::sleep(LOOK);
             }
-            std::thread::sleep(LOOK);
         }
         let server = self.server.lock().take();
         if let Some(server) = server {
@@ -347,13 +382,56 @@ impl Node {
             None => Ok(log?),
         }
     }
+
+    /// Waits until nothing is inside, at most so long.
+    fn drain(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while !self.failure.is_told() && Instant::now() < deadline {
+            self.intake.flush_all();
+            if (self.idle)() {
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Starts agreement where the chain stands.
+fn start_agreement(
+    config: &NodeConfig,
+    genesis: Genesis,
+    key: SigningKey,
+    standing: ChainStanding,
+    host: Arc<PipelineHost>,
+    make: AgreementMaker<'_>,
+) -> Result<Box<dyn Agreement>, NodeError> {
+    let height = standing.tip.as_ref().map_or(0, |tip| tip.height);
+    let boundary = height - height % genesis.rules.epoch_blocks;
+    let known = standing.uncommitted.iter().find(|(height, _)| *height == boundary).map(|(_, hash)| *hash);
+    let boundary = match boundary {
+        0 => Some(genesis.hash()),
+        height => known.or_else(|| host.block_hash(height)),
+    };
+    let start = AgreementStart {
+        config: config.clone(),
+        genesis,
+        key,
+        folder: config.data.join("consensus"),
+        tip: standing.tip,
+        committed: standing.committed,
+        marks: standing.marks,
+        executed: standing.executed,
+        sets: standing.sets,
+        boundary,
+    };
+    make(start, host).map_err(NodeError::Agreement)
 }
 
 fn system(action: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
     move |source| NodeError::System { action, source }
 }
 
-fn check_validator(genesis: &Genesis, key: &PublicKey) -> Result<(), NodeError> {
+fn check_alone(genesis: &Genesis, key: &PublicKey) -> Result<(), NodeError> {
     if genesis.validators.len() != 1 {
         return Err(NodeError::TooManyValidators(genesis.validators.len()));
     }

@@ -1,23 +1,26 @@
 //! Comes back from disk: what a node finds in its data folder, made into what the pipeline starts with.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tana_accounts::directory;
-use tana_execute::State;
+use tana_execute::{State, Validator};
 use tana_order::{Block, SealedBatch, Tip};
 use tana_store::{Checkpoint, LogFound, LogReader, Position};
+use tana_types::Hash;
+use tana_types::batch::Batch;
 use tana_types::genesis::Genesis;
 use tana_types::header::BlockHeader;
 
 use crate::attested::Attested;
 use crate::block_index::BlockIndex;
 use crate::checkpointer::Resume;
-use crate::pipeline::{BLOCK_LOG, FinalBlock, LOG_NAMES};
+use crate::pipeline::{BLOCK_LOG, BatchMark, FinalBlock, LOG_NAMES};
 use crate::replay::{
-    BatchSource, DataFolders, HeaderSource, Progress, RecordSource, ReplayError, Replayer, build_tree, check_published,
-    published_height,
+    BatchSource, DataFolders, HeaderSource, OrderedHeader, Progress, RecordSource, ReplayError, Replayer, Unlisted,
+    build_tree, check_published, published_height,
 };
 
 /// What the pipeline starts with.
@@ -28,12 +31,18 @@ pub struct Recovered {
     pub tip: Tip,
     /// Final blocks that were not committed, in order.
     pub final_blocks: Vec<FinalBlock>,
-    /// Durable batches that no block lists, by sequence.
+    /// The header of the last final block; none at the genesis.
+    pub tip_header: Option<BlockHeader>,
+    /// The lanes' marks after the last final block, by author.
+    pub marks: BTreeMap<[u8; 32], u64>,
+    /// Durable batches that no block lists and one may still list, by author and sequence.
     pub spare_batches: Vec<SealedBatch>,
-    /// The highest sequence of the own lane.
-    pub last_sequence: u64,
-    /// The last batch of a committed block: place in the batch log and sequence.
-    pub last_batch: (u64, u64),
+    /// Own batches that were withdrawn and not sealed again before the stop: their transactions are to be sealed once more.
+    pub withdrawn: Vec<Batch>,
+    /// Where a restart goes on in the batch log, and the highest own sequence in it.
+    pub batch_mark: BatchMark,
+    /// The place of the batch log's last record; 0 when there is none.
+    pub last_batch_position: u64,
     /// Where blocks lie.
     pub blocks: BlockIndex,
     /// Transactions applied since genesis.
@@ -124,13 +133,19 @@ struct Walk {
 
 impl Walk {
     /// Executes one block again and holds it against its commit record. When there is no record, the block goes to the pipeline.
-    fn step(&mut self, header: BlockHeader, order_position: Position) -> Result<(), ReplayError> {
+    fn step(&mut self, ordered: OrderedHeader, own: &[u8; 32]) -> Result<(), ReplayError> {
+        let OrderedHeader { header, position: order_position, .. } = ordered;
         let hash = header.hash();
         let batches = self.batches.fetch(&header)?;
+        for sealed in &batches {
+            let mark = self.recovered.marks.entry(sealed.batch.seal_header().author).or_default();
+            *mark = sealed.sequence.max(*mark);
+        }
         let block = Block { header, hash, batches };
         self.recovered.tip = tip_of(&block);
+        self.recovered.tip_header = Some(block.header.clone());
         if !self.recovered.final_blocks.is_empty() {
-            self.recovered.final_blocks.push(FinalBlock { block, order_position: order_position.to_u64() });
+            self.keep_final(block, order_position, own);
             return Ok(());
         }
         let replayer = &mut self.recovered.replayer;
@@ -141,17 +156,76 @@ impl Walk {
             Ok(position)
         })?;
         let Some(position) = replayed else {
-            self.recovered.final_blocks.push(FinalBlock { block, order_position: order_position.to_u64() });
+            self.keep_final(block, order_position, own);
             return Ok(());
         };
         self.recovered.blocks.push(block.header.height, position.to_u64());
         self.recovered.applied += u64::from(self.recovered.replayer.outcome.applied);
         self.recovered.replayed_blocks += 1;
-        if let Some(last) = block.batches.last() {
-            self.recovered.last_batch = (last.position, last.sequence);
-        }
+        // Marks follow their authors when a set changes; the state says how.
+        self.recovered.marks = marks_of(&self.recovered.replayer.state);
         Ok(())
     }
+
+    /// A final block without a commit record goes to the pipeline.
+    fn keep_final(&mut self, block: Block, order_position: Position, own: &[u8; 32]) {
+        let own_sequence = self.batches.last_sequence(own).max(self.recovered.batch_mark.own_sequence);
+        let batch_mark = BatchMark { needed_position: self.batches.needed_position(), own_sequence };
+        let order_position = order_position.to_u64();
+        self.recovered.final_blocks.push(FinalBlock { block, order_position, batch_mark });
+    }
+}
+
+/// The lanes' marks by author.
+fn marks_of(state: &State) -> BTreeMap<[u8; 32], u64> {
+    let progress = state.progress();
+    let set = state.validators(state.epoch_of(progress.height));
+    let mark = |(place, member): (usize, &Validator)| {
+        let lane = u16::try_from(place).ok()?;
+        progress.lane_marks.get(&lane).map(|mark| (member.key.0, *mark))
+    };
+    set.iter().enumerate().filter_map(mark).collect()
+}
+
+/// Of the batches that no block lists, those that one may still list. Others' that have expired are left out; own ones stay, because their
+/// transactions are sealed again. Own ones that a later own batch withdraws are given apart, unless their body was sealed again.
+fn sort_out(
+    unlisted: Vec<SealedBatch>,
+    own: &[u8; 32],
+    marks: &BTreeMap<[u8; 32], u64>,
+    height: u64,
+) -> (Vec<SealedBatch>, Vec<Batch>) {
+    let mut withdrawn_ranges = Vec::new();
+    let mut bodies: BTreeMap<Hash, u64> = BTreeMap::new();
+    let mut last = None;
+    let mut kept: Vec<SealedBatch> = Vec::new();
+    for sealed in unlisted {
+        let seal = sealed.batch.seal_header();
+        let is_own = seal.author == *own;
+        let is_past = marks.get(&seal.author).is_some_and(|&mark| sealed.sequence <= mark);
+        // The same batch may have become durable twice, when it was sent and fetched.
+        let is_copy = last == Some(sealed.digest);
+        last = Some(sealed.digest);
+        if is_past || is_copy || (!is_own && seal.expiry_height.get() <= height) {
+            continue;
+        }
+        if is_own {
+            let skipped = u64::from(seal.skipped.get());
+            withdrawn_ranges.push(sealed.sequence.saturating_sub(skipped)..sealed.sequence);
+            let highest = bodies.entry(seal.body_hash).or_default();
+            *highest = sealed.sequence.max(*highest);
+        }
+        kept.push(sealed);
+    }
+    let is_withdrawn = |sealed: &SealedBatch| {
+        sealed.batch.seal_header().author == *own
+            && withdrawn_ranges.iter().any(|range| range.contains(&sealed.sequence))
+    };
+    let (withdrawn, alive): (Vec<_>, Vec<_>) = kept.into_iter().partition(is_withdrawn);
+    let is_lost = |sealed: &SealedBatch| {
+        bodies.get(&sealed.batch.seal_header().body_hash).is_none_or(|&highest| highest <= sealed.sequence)
+    };
+    (alive, withdrawn.into_iter().filter(is_lost).map(|sealed| sealed.batch).collect())
 }
 
 /// The first block of each segment up to a committed block, and that block: from there a look-up reads one segment at the most.
@@ -177,9 +251,20 @@ fn tip_of(block: &Block) -> Tip {
     }
 }
 
+/// The header of the checkpoint's height, which the order log holds at the place that the checkpoint names.
+fn header_at_checkpoint(headers: &mut HeaderSource, tip: &Tip) -> Result<BlockHeader, ReplayError> {
+    let header = headers.next_header()?.map(|ordered| ordered.header);
+    header.filter(|header| header.height == tip.height && header.hash() == tip.hash).ok_or_else(|| {
+        let reason = "the order log does not hold the header of the checkpoint's height where it should".to_owned();
+        ReplayError::Broken { height: tip.height, reason }
+    })
+}
+
 /// Rebuilds a node's state from its data folder. The logs are open and repaired; nothing is written.
+/// `own` is the validator's key.
 pub fn recover(
     genesis: &Genesis,
+    own: &[u8; 32],
     folders: &DataFolders,
     checkpoint: &Checkpoint,
     found: &[LogFound],
@@ -201,12 +286,21 @@ pub fn recover(
         Some(position) => BlockIndex::new(known_blocks(folders, replayer.height, position)?),
         None => BlockIndex::new(Vec::new()),
     };
+    let mut headers = HeaderSource::open(&folders.logs, positions[1])?;
+    let tip_header = match positions[1] {
+        Some(_) => Some(header_at_checkpoint(&mut headers, &tip)?),
+        None => None,
+    };
+    let needed_position = positions[0].map_or(0, |position| position.to_u64());
     let recovered = Recovered {
         tip,
         final_blocks: Vec::new(),
+        tip_header,
+        marks: marks_of(&replayer.state),
         spare_batches: Vec::new(),
-        last_sequence: resume.last_sequence,
-        last_batch: (positions[0].map_or(0, |position| position.to_u64()), resume.last_sequence),
+        withdrawn: Vec::new(),
+        batch_mark: BatchMark { needed_position, own_sequence: resume.last_sequence },
+        last_batch_position: needed_position,
         blocks,
         applied: resume.applied,
         from_checkpoint,
@@ -214,15 +308,15 @@ pub fn recover(
         replayer,
     };
     let mut walk = Walk {
-        headers: HeaderSource::open(&folders.logs, positions[1])?,
-        batches: BatchSource::open(&folders.logs, genesis.to_chain(), positions[0], resume.last_sequence)?,
+        headers,
+        batches: BatchSource::open(&folders.logs, genesis.to_chain(), positions[0])?,
         records: RecordSource::open(&folders.logs, positions[2])?,
         recovered,
     };
     let expected = found.get(BLOCK_LOG).map_or(0, |log| log.next_number);
     let done = Arc::new(AtomicU64::new(walk.recovered.replayer.height));
-    while let Some((header, position)) = walk.headers.next_header()? {
-        walk.step(header, position)?;
+    while let Some(ordered) = walk.headers.next_header()? {
+        walk.step(ordered, own)?;
         progress("blocks", done.fetch_add(1, Ordering::Relaxed) + 1, expected);
     }
     let committed = walk.recovered.replayer.height;
@@ -232,6 +326,11 @@ pub fn recover(
     }
     check_published(published_height(folders), committed)?;
     let Walk { batches, mut recovered, .. } = walk;
-    (recovered.spare_batches, recovered.last_sequence) = batches.rest()?;
+    let needed_position = batches.needed_position();
+    let Unlisted { batches, sequences, last_position } = batches.rest()?;
+    let own_sequence = sequences.get(own).copied().unwrap_or(0).max(recovered.batch_mark.own_sequence);
+    recovered.last_batch_position = last_position.max(recovered.last_batch_position);
+    recovered.batch_mark = BatchMark { needed_position, own_sequence };
+    (recovered.spare_batches, recovered.withdrawn) = sort_out(batches, own, &recovered.marks, recovered.tip.height);
     Ok(recovered)
 }

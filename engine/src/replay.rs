@@ -1,7 +1,7 @@
 //! Replays the logs: how a node comes back after a stop, and how anybody checks a chain from its beginning.
 //!
 //! 1. The state comes from the checkpoint, or from the genesis where there is none.
-//! 2. Every header behind it in the order log is taken in order; its batches are found in the batch log by digest.
+//! 2. Every header behind it in the order log is taken in order; its batches, of all lanes, are found in the batch log by digest.
 //! 3. The block is executed and its roots are made, as they were the first time; what its commit record says must be the same, and what
 //!    later headers attest too.
 //! 4. Headers without a commit record were final but not applied when the node stopped: they go through the pipeline again. Batches that
@@ -9,6 +9,7 @@
 //!
 //! Nothing here trusts the disk: hashes, counts and order are checked, and a difference is an error that says where.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,25 +73,47 @@ pub enum ReplayError {
 /// Leaves hashed together when a tree is built.
 const LEAVES_PER_CHUNK: u32 = 4_096;
 
-/// Finds batches by digest by reading the batch log forward.
+/// Unlisted batches from which on those that no block can list any more are let go.
+const UNLISTED_SWEEP: usize = 1_024;
+
+/// Finds batches by digest by reading the batch log forward. Batches of all lanes lie in it as they became durable, so a block may list some
+/// that were written long before others of an earlier block.
 pub struct BatchSource {
     records: LogIterator,
     chain: Chain,
-    /// Read and not yet listed by a block: for a lone lane, those behind the last block.
+    /// Read and not yet listed by a block.
     unlisted: AHashMap<Hash, SealedBatch>,
-    /// The highest sequence seen.
-    pub last_sequence: u64,
+    /// The highest sequence seen of each author.
+    sequences: BTreeMap<[u8; 32], u64>,
+    last_position: u64,
+    sweep_at: usize,
+}
+
+/// What the batch log holds that no block listed.
+pub struct Unlisted {
+    /// The batches, by author and sequence.
+    pub batches: Vec<SealedBatch>,
+    /// The highest sequence seen of each author.
+    pub sequences: BTreeMap<[u8; 32], u64>,
+    /// The place of the log's last record; 0 when there is none.
+    pub last_position: u64,
 }
 
 impl BatchSource {
-    /// Starts at the batch log's beginning, or behind `after`.
-    pub fn open(logs: &Path, chain: Chain, after: Option<Position>, last_sequence: u64) -> Result<Self, ReplayError> {
+    /// Starts at the batch log's beginning, or with the record at `from`.
+    pub fn open(logs: &Path, chain: Chain, from: Option<Position>) -> Result<Self, ReplayError> {
         let reader = LogReader::open(logs, LOG_NAMES[BATCH_LOG])?;
-        let records = match after {
-            Some(position) => reader.iter_after(position)?,
+        let records = match from {
+            Some(position) => {
+                // The record must be there: a log that ends before it has lost what a block needs.
+                reader.iter_after(position)?;
+                reader.iter_from(position)?
+            }
             None => reader.iter()?,
         };
-        Ok(Self { records, chain, unlisted: AHashMap::new(), last_sequence })
+        let (unlisted, sequences) = (AHashMap::new(), BTreeMap::new());
+        let last_position = from.map_or(0, |position| position.to_u64());
+        Ok(Self { records, chain, unlisted, sequences, last_position, sweep_at: UNLISTED_SWEEP })
     }
 
     fn read_next(&mut self) -> Result<Option<Hash>, ReplayError> {
@@ -98,13 +121,16 @@ impl BatchSource {
         let broken = |source| ReplayError::Record { log: LOG_NAMES[BATCH_LOG], position: record.position, source };
         let mut batch = Batch::default();
         batch.load_sealed(record.payload, &self.chain).map_err(broken)?;
-        if !batch.seal_header().signature_is_valid() {
+        let seal = batch.seal_header();
+        if !seal.signature_is_valid() {
             return Err(broken(DecodeError::Invalid { field: "seal signature", rule: "the author's" }));
         }
+        let (digest, sequence) = (seal.digest(), seal.sequence.get());
+        let highest = self.sequences.entry(seal.author).or_default();
+        *highest = sequence.max(*highest);
         fill_ids(&mut batch);
-        let (digest, sequence) = (batch.seal_header().digest(), batch.seal_header().sequence.get());
-        self.last_sequence = self.last_sequence.max(sequence);
         let position = record.position.to_u64();
+        self.last_position = position;
         self.unlisted.insert(digest, SealedBatch { batch, digest, lane: 0, sequence, position });
         Ok(Some(digest))
     }
@@ -127,15 +153,34 @@ impl BatchSource {
             batch.lane = lane;
             batches.push(batch);
         }
+        self.sweep(header.height);
         Ok(batches)
     }
 
-    /// Reads to the end and gives the batches that no block has listed, by sequence.
-    pub fn rest(mut self) -> Result<(Vec<SealedBatch>, u64), ReplayError> {
+    /// Lets batches go that expired before `height`, now and then: a lane may leave many behind that no block ever lists.
+    fn sweep(&mut self, height: u64) {
+        if self.unlisted.len() >= self.sweep_at {
+            self.unlisted.retain(|_, sealed| sealed.batch.seal_header().expiry_height.get() >= height);
+            self.sweep_at = UNLISTED_SWEEP.max(2 * self.unlisted.len());
+        }
+    }
+
+    /// Where a restart behind the last fetched block would have to begin.
+    pub fn needed_position(&self) -> u64 {
+        self.unlisted.values().map(|sealed| sealed.position).min().unwrap_or(self.last_position)
+    }
+
+    /// The highest sequence seen of an author.
+    pub fn last_sequence(&self, author: &[u8; 32]) -> u64 {
+        self.sequences.get(author).copied().unwrap_or(0)
+    }
+
+    /// Reads to the end and gives what no block has listed.
+    pub fn rest(mut self) -> Result<Unlisted, ReplayError> {
         while self.read_next()?.is_some() {}
-        let mut rest: Vec<SealedBatch> = self.unlisted.into_values().collect();
-        rest.sort_by_key(|batch| batch.sequence);
-        Ok((rest, self.last_sequence))
+        let mut batches: Vec<SealedBatch> = self.unlisted.into_values().collect();
+        batches.sort_by_key(|sealed| (sealed.batch.seal_header().author, sealed.sequence, sealed.position));
+        Ok(Unlisted { batches, sequences: self.sequences, last_position: self.last_position })
     }
 }
 
@@ -297,22 +342,35 @@ pub struct HeaderSource {
     records: LogIterator,
 }
 
+/// A final block as the order log names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderedHeader {
+    /// What was agreed on.
+    pub header: BlockHeader,
+    /// What proves it; may be empty.
+    pub certificate: Vec<u8>,
+    /// Where its record lies.
+    pub position: Position,
+}
+
 impl HeaderSource {
-    /// Starts at the order log's beginning, or behind `after`.
-    pub fn open(logs: &Path, after: Option<Position>) -> Result<Self, ReplayError> {
+    /// Starts at the order log's beginning, or with the record at `from`.
+    pub fn open(logs: &Path, from: Option<Position>) -> Result<Self, ReplayError> {
         let reader = LogReader::open(logs, LOG_NAMES[ORDER_LOG])?;
-        let records = match after {
-            Some(position) => reader.iter_after(position)?,
+        let records = match from {
+            Some(position) => reader.iter_from(position)?,
             None => reader.iter()?,
         };
         Ok(Self { records })
     }
 
-    /// The next header with its place.
-    pub fn next_header(&mut self) -> Result<Option<(BlockHeader, Position)>, ReplayError> {
+    /// The next header with its certificate and its place.
+    pub fn next_header(&mut self) -> Result<Option<OrderedHeader>, ReplayError> {
         let Some(record) = self.records.next_record()? else { return Ok(None) };
-        let broken = |source| ReplayError::Record { log: LOG_NAMES[ORDER_LOG], position: record.position, source };
-        Ok(Some((BlockHeader::decode(record.payload).map_err(broken)?, record.position)))
+        let position = record.position;
+        let broken = |source| ReplayError::Record { log: LOG_NAMES[ORDER_LOG], position, source };
+        let (header, certificate) = crate::order_record::decode(record.payload).map_err(broken)?;
+        Ok(Some(OrderedHeader { header, certificate: certificate.to_vec(), position }))
     }
 }
 

@@ -12,8 +12,8 @@ use tana_types::transaction::Chain;
 use tana_verify::{Backend, Item, Mode, NoCache, Verifier};
 
 use crate::replay::{
-    BatchSource, DataFolders, HeaderSource, Progress, RecordSource, ReplayError, Replayer, check_published,
-    published_height,
+    BatchSource, DataFolders, HeaderSource, OrderedHeader, Progress, RecordSource, ReplayError, Replayer,
+    check_published, published_height,
 };
 
 /// What was checked.
@@ -23,6 +23,8 @@ pub struct VerifyReport {
     pub blocks: u64,
     /// Of these, blocks with a commit record; the rest is final and not yet applied.
     pub committed_blocks: u64,
+    /// Blocks with a certificate.
+    pub certificates: u64,
     /// Batches whose seal was checked.
     pub batches: u64,
     /// Transactions whose signature was checked.
@@ -51,13 +53,13 @@ pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Res
     let chain = genesis.to_chain();
     let mut replayer = Replayer::from_genesis(genesis, progress)?;
     let mut headers = HeaderSource::open(&folders.logs, None)?;
-    let mut batches = BatchSource::open(&folders.logs, chain, None, 0)?;
+    let mut batches = BatchSource::open(&folders.logs, chain, None)?;
     let mut records = RecordSource::open(&folders.logs, None)?;
     // The coefficients protect nothing here that a secret would: whoever can choose them can also change the program.
     let mut verifier = Verifier::new(Backend::detect().0, rand::random());
     let mut report = VerifyReport::default();
     let mut state_root = replayer.attested.last().map_or([0; 32], |roots| roots.state_root);
-    while let Some((header, _)) = headers.next_header()? {
+    while let Some(OrderedHeader { header, certificate, .. }) = headers.next_header()? {
         let hash = header.hash();
         let listed = batches.fetch(&header)?;
         let block = Block { header, hash, batches: listed };
@@ -66,6 +68,7 @@ pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Res
         }
         let replayed = replayer.apply(&block)?;
         report.blocks += 1;
+        report.certificates += u64::from(!certificate.is_empty());
         report.batches += block.batches.len() as u64;
         report.transactions += u64::from(block.header.transaction_count);
         let recorded = records.next_record(|record, _| replayer.compare(&replayed, &record))?;
@@ -79,7 +82,7 @@ pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Res
         progress("blocks", report.blocks, 0);
     }
     check_published(published, report.committed_blocks)?;
-    report.unlisted_batches = batches.rest()?.0.len() as u64;
+    report.unlisted_batches = batches.rest()?.batches.len() as u64;
     report.accounts = u64::from(replayer.state.account_count()) - 1;
     report.state_root = hex::encode(state_root);
     report.totals = check_totals(&replayer)?;

@@ -15,15 +15,18 @@ use tana_net::AnswerHub;
 use tana_order::{ExecutedRoots, Orderer, SealedBatch, Solo, SoloConfig};
 use tana_store::checkpoint::MAP_BYTES_DEFAULT;
 use tana_store::{Checkpoint, CheckpointMode, Durable, DurableWriter, LogBackend, LogConfig, LogThread};
+use tana_types::Hash;
 use tana_types::account::{ACCOUNT_CURRENCIES_MAX, RECORD_BYTES};
-use tana_types::batch::{Batch, SEAL_BYTES};
+use tana_types::batch::{BATCH_BODY_BYTES_MAX, Batch, SEAL_BYTES};
 use tana_types::genesis::Genesis;
-use tana_types::header::HEADER_BYTES_MAX;
+use tana_types::header::{BlockHeader, HEADER_BYTES_MAX};
 use tana_types::key::PublicKey;
 use tana_types::transaction::Chain;
 use tana_verify::{Backend, Verifier};
 
+use crate::agreement::{AgreementInput, AgreementPort, Member};
 use crate::answers::Answers;
+use crate::batch_places::BatchPlaces;
 use crate::block_index::BlockIndex;
 use crate::channel::{Bell, Inlet, Outlet, channel};
 use crate::checkpointer::{CheckpointFeed, CheckpointMessage};
@@ -36,14 +39,18 @@ use crate::intake::{IntakeParts, NodeIntake};
 use crate::layout::{Role, ThreadLayout, lay_out};
 use crate::metrics::NodeMetrics;
 use crate::node::NodeError;
+use crate::pipeline::agreed::{AGREEMENT_INPUTS_MAX, AgreedParts, AgreedStage};
 use crate::pipeline::commit::{CommitStage, CommitStageParts, DurableBlock};
-use crate::pipeline::execute::{ExecuteParts, ExecuteStage, Limiter, StateQuestion};
+use crate::pipeline::execute::{ExecuteParts, ExecuteStage, Limiter, StateQuestion, fixed_sets};
 use crate::pipeline::flush::FlushStage;
+use crate::pipeline::held::HeldBatches;
 use crate::pipeline::lane::{LaneParts, LaneStage};
 use crate::pipeline::order::OrderStage;
+use crate::pipeline::remote::{Buffers, REMOTE_IN_FLIGHT_MAX, RemoteBatch, RemoteGate, RemoteParts};
+use crate::pipeline::reseal::ResealGate;
 use crate::pipeline::root::RootStage;
 use crate::pipeline::verify::{VerifyParts, VerifyStage};
-use crate::pipeline::{BLOCKS_IN_FLIGHT_MAX, ExecutedBlock, FinalBlock, LOG_NAMES, LogEntry};
+use crate::pipeline::{BLOCKS_IN_FLIGHT_MAX, BatchMark, ExecutedBlock, FinalBlock, LOG_NAMES, LogEntry};
 use crate::pool::Pool;
 use crate::published::Published;
 use crate::query::QUESTIONS_MAX;
@@ -75,6 +82,21 @@ struct Channels {
     committed: Pair<DurableBlock>,
     outcomes: Pair<Box<Outcome>>,
     questions: Pair<StateQuestion>,
+    remote: Pair<RemoteBatch>,
+    inputs: Pair<AgreementInput>,
+}
+
+/// Agreement's ends of the pipeline.
+#[derive(Clone)]
+pub struct AgreementEnds {
+    /// What the stages tell.
+    pub port: Arc<AgreementPort>,
+    /// The way in of other validators' batches.
+    pub remote: Arc<RemoteGate>,
+    /// What the order stage hears.
+    pub inputs: Outlet<AgreementInput>,
+    /// Where batches lie that no committed block lists yet.
+    pub places: Arc<BatchPlaces>,
 }
 
 /// The beginning: what is known before recovery.
@@ -91,6 +113,7 @@ pub struct Wiring {
     key: SigningKey,
     layout: Vec<(ThreadLayout, Arc<Bell>)>,
     channels: Channels,
+    ends: AgreementEnds,
     failure: Arc<Failure>,
 }
 
@@ -108,8 +131,28 @@ pub struct WiringParts {
     pub metrics: Arc<NodeMetrics>,
     /// The way to the execute stage.
     pub questions: Outlet<StateQuestion>,
+    /// Agreement's ends.
+    pub ends: AgreementEnds,
+    /// What agreement must know of the chain.
+    pub standing: ChainStanding,
     /// What becomes the stages.
     pub pipeline: Pipeline,
+}
+
+/// Where the chain stands, as agreement must know it.
+pub struct ChainStanding {
+    /// The last final block; none at the genesis.
+    pub tip: Option<BlockHeader>,
+    /// The last committed height.
+    pub committed: u64,
+    /// The lanes' marks after the tip, by author.
+    pub marks: Vec<([u8; 32], u64)>,
+    /// Roots that headers above the tip, or final blocks that are not executed yet, may attest.
+    pub executed: Vec<ExecutedRoots>,
+    /// The validator sets that are fixed behind the committed height.
+    pub sets: Vec<(u64, Vec<Member>)>,
+    /// The hashes of final blocks that are not committed yet, by height.
+    pub uncommitted: Vec<(u64, Hash)>,
 }
 
 /// Threads ready to start.
@@ -138,8 +181,15 @@ impl Wiring {
         let layout = lay_out(&cores, config.verify.threads);
         let layout: Vec<_> = layout.into_iter().map(|thread| (thread, Arc::new(Bell::default()))).collect();
         let channels = Channels::new(&layout, config.ingest.pool_batches);
+        let clock = Clock::new();
+        let ends = AgreementEnds {
+            port: Arc::default(),
+            remote: Arc::new(RemoteGate::new(channels.remote.0.clone(), clock)),
+            inputs: channels.inputs.0.clone(),
+            places: Arc::default(),
+        };
         Ok(Self {
-            clock: Clock::new(),
+            clock,
             backend,
             backend_reason,
             config: config.clone(),
@@ -148,6 +198,7 @@ impl Wiring {
             key,
             layout,
             channels,
+            ends,
             failure,
         })
     }
@@ -175,7 +226,10 @@ impl Wiring {
             let position = durable.position.to_u64();
             match durable.write {
                 LogEntry::Batch(batch) => batches.send(SealedBatch { position, ..batch }),
-                LogEntry::Order { block, .. } => blocks.send(FinalBlock { block, order_position: position }),
+                LogEntry::Order(entry) => {
+                    let (block, batch_mark) = (entry.block, entry.batch_mark);
+                    blocks.send(FinalBlock { block, order_position: position, batch_mark })
+                }
                 LogEntry::Commit(entry) => committed.send(DurableBlock { entry, block_position: position }),
             };
         };
@@ -192,9 +246,18 @@ impl Wiring {
         checkpoints: Outlet<CheckpointMessage>,
         folders: &DataFolders,
     ) -> Result<WiringParts, NodeError> {
-        let Recovered {
-            replayer, tip, final_blocks, spare_batches, last_sequence, last_batch, blocks, applied, ..
-        } = recovered;
+        let Recovered { replayer, tip, final_blocks, withdrawn, batch_mark, blocks, applied, .. } = recovered;
+        let (marks, spare_batches) = (recovered.marks, recovered.spare_batches);
+        let standing = ChainStanding {
+            tip: recovered.tip_header,
+            committed: replayer.height,
+            marks: marks.iter().map(|(author, mark)| (*author, *mark)).collect(),
+            executed: replayer.attested.roots().copied().collect(),
+            sets: fixed_sets(&replayer.state, replayer.height),
+            uncommitted: final_blocks.iter().map(|block| (block.block.header.height, block.block.hash)).collect(),
+        };
+        let pool = Arc::new(Pool::new(self.config.ingest.pool_batches));
+        let buffers = Arc::new(Buffers::new(self.validator().0, pool.clone()));
         let directory = replayer.accounts.clone();
         let roots = replayer.attested.last().copied();
         let state_root = roots.map_or([0; 32], |roots| roots.state_root);
@@ -203,7 +266,8 @@ impl Wiring {
         published.proposed(tip.height);
         published.last_timestamp_ms.store(tip.timestamp_ms, Ordering::Relaxed);
         let unfinished = final_blocks.iter().flat_map(|block| &block.block.batches).chain(&spare_batches);
-        let unfinished: u64 = unfinished.map(|sealed| sealed.batch.len() as u64).sum();
+        let unfinished = unfinished.map(|sealed| &sealed.batch).chain(&withdrawn);
+        let unfinished: u64 = unfinished.filter(|batch| buffers.is_own(batch)).map(|batch| batch.len() as u64).sum();
         published.waiting.store(unfinished, Ordering::Release);
         let seeds: [u64; 4] = rand::random();
         let admission = AdmissionConfig {
@@ -211,7 +275,6 @@ impl Wiring {
             ..AdmissionConfig::with_seeds(seeds)
         };
         let admission = Arc::new(Admission::new(&admission, &self.chain, &self.genesis.rules, directory.clone())?);
-        let pool = Arc::new(Pool::new(self.config.ingest.pool_batches));
         let sources = Arc::new(Sources::default());
         let parts = IntakeParts {
             admission: admission.clone(),
@@ -231,17 +294,45 @@ impl Wiring {
             pool.clone(),
             bad_signatures.clone(),
         ));
-        let orderer = self.orderer(&replayer, tip, spare_batches);
+        let gate = Arc::new(ResealGate::with_withdrawn(withdrawn));
+        let order = match self.config.consensus.enabled {
+            true => {
+                for sealed in final_blocks.iter().flat_map(|block| &block.block.batches) {
+                    self.ends.places.insert(sealed.digest, sealed.position);
+                }
+                let held = HeldBatches::new(self.validator().0, tip.height, marks, batch_mark);
+                OrderParts::Agreed(Box::new(AgreedParts {
+                    held,
+                    spare: spare_batches,
+                    port: self.ends.port.clone(),
+                    places: self.ends.places.clone(),
+                    buffers: buffers.clone(),
+                    remote: self.ends.remote.clone(),
+                    gate: gate.clone(),
+                    published: published.clone(),
+                    failure: self.failure.clone(),
+                }))
+            }
+            false => OrderParts::Alone(self.orderer(&replayer, tip, spare_batches), batch_mark),
+        };
         let blocks = Arc::new(blocks);
         let pipeline = Pipeline {
             replayer,
-            orderer,
+            order,
             final_blocks,
-            lane: Lane::new(self.chain, self.key.clone(), last_sequence, self.genesis.rules.batch_expiry_blocks),
+            lane: Lane::new(
+                self.chain,
+                self.key.clone(),
+                batch_mark.own_sequence,
+                self.genesis.rules.batch_expiry_blocks,
+            ),
             feed,
             checkpoints,
             durable: DurableWriter::open(&folders.logs)?,
-            last_batch,
+            last_batch_position: recovered.last_batch_position,
+            gate,
+            buffers,
+            places: self.ends.places.clone(),
             intake: intake.clone(),
             admission,
             pool,
@@ -252,7 +343,8 @@ impl Wiring {
             directory: directory.clone(),
         };
         let questions = self.channels.questions.0.clone();
-        Ok(WiringParts { intake, published, blocks, directory, metrics, questions, pipeline })
+        let ends = self.ends.clone();
+        Ok(WiringParts { intake, published, blocks, directory, metrics, questions, ends, standing, pipeline })
     }
 
     fn orderer(&self, replayer: &Replayer, tip: tana_order::Tip, spare: Vec<SealedBatch>) -> Box<dyn Orderer> {
@@ -320,14 +412,17 @@ fn record_bytes_max(config: &NodeConfig) -> usize {
 
 /// Checks that whatever becomes final can also be committed, and that no batch can expire while it waits.
 fn check_room(config: &NodeConfig, genesis: &Genesis) -> Result<(), NodeError> {
+    let alone = !config.consensus.enabled;
     let transactions = config.order.block_transactions.max(config.ingest.batch_transactions);
     let block = transactions * COMMIT_BYTES_PER_TRANSACTION + 2 * HEADER_BYTES_MAX;
-    let batch = (config.ingest.batch_kib << 10) + SEAL_BYTES;
+    // Others seal batches as large as a batch may be.
+    let body = if alone { config.ingest.batch_kib << 10 } else { BATCH_BODY_BYTES_MAX };
+    let batch = body + SEAL_BYTES;
     let needed = block.max(batch);
     if needed > record_bytes_max(config) {
         return Err(NodeError::Room { transactions, needed_mib: needed.div_ceil(1 << 19) as u64 });
     }
-    if 2 * config.ingest.pool_batches as u64 > genesis.rules.batch_expiry_blocks {
+    if alone && 2 * config.ingest.pool_batches as u64 > genesis.rules.batch_expiry_blocks {
         let (pool, expiry) = (config.ingest.pool_batches as u64, genesis.rules.batch_expiry_blocks);
         return Err(NodeError::Expiry { pool, expiry });
     }
@@ -342,14 +437,17 @@ impl Channels {
         Self {
             verify: channel(batches, bells(Role::Verify)),
             lane: channel(batches, bells(Role::Lane)),
-            log: channel(batches + BLOCK_ROOM, Vec::new()),
-            batches: channel(batches, bells(Role::Order)),
+            // Twice what can be on its way: a thread that sends here may be the one that takes there, so that both must never be full.
+            log: channel(2 * batches + REMOTE_IN_FLIGHT_MAX + BLOCK_ROOM, Vec::new()),
+            batches: channel(2 * batches + REMOTE_IN_FLIGHT_MAX, bells(Role::Order)),
             blocks: channel(BLOCK_ROOM, bells(Role::Execute)),
             executed: channel(BLOCK_ROOM, bells(Role::Root)),
             roots: channel(BLOCK_ROOM, bells(Role::Order)),
             committed: channel(BLOCK_ROOM, bells(Role::Commit)),
             outcomes: channel(BLOCK_ROOM, Vec::new()),
             questions: channel(QUESTIONS_MAX, bells(Role::Execute)),
+            remote: channel(REMOTE_IN_FLIGHT_MAX, bells(Role::Verify)),
+            inputs: channel(AGREEMENT_INPUTS_MAX, bells(Role::Order)),
         }
     }
 }
@@ -368,16 +466,27 @@ fn choose_backend(wanted: VerifyBackend) -> Result<(Backend, String), NodeError>
     }
 }
 
+/// Who decides the order of batches.
+enum OrderParts {
+    /// This validator alone.
+    Alone(Box<dyn Orderer>, BatchMark),
+    /// The validators together.
+    Agreed(Box<AgreedParts>),
+}
+
 /// What becomes the stages.
 pub struct Pipeline {
     replayer: Replayer,
-    orderer: Box<dyn Orderer>,
+    order: OrderParts,
     final_blocks: Vec<FinalBlock>,
     lane: Lane,
     feed: CheckpointFeed,
     checkpoints: Outlet<CheckpointMessage>,
     durable: DurableWriter,
-    last_batch: (u64, u64),
+    last_batch_position: u64,
+    gate: Arc<ResealGate>,
+    buffers: Arc<Buffers>,
+    places: Arc<BatchPlaces>,
     intake: Arc<NodeIntake>,
     admission: Arc<Admission>,
     pool: Arc<Pool>,
@@ -407,6 +516,7 @@ struct StageMakers {
 }
 
 struct VerifyMaker {
+    remote: Option<RemoteParts>,
     directory: Arc<Directory>,
     sources: Arc<Sources>,
     admission: Arc<Admission>,
@@ -428,20 +538,27 @@ impl StageMakers {
             epoch_blocks: wiring.genesis.rules.epoch_blocks,
             answers: answers(),
             published: published.clone(),
+            gate: pipeline.gate,
             failure: wiring.failure.clone(),
         };
         let lane = LaneStage::new(lane, channels.lane.1.clone(), channels.log.0.clone(), pool.clone());
         serial.push((Role::Lane, Box::new(lane)));
-        let order = OrderStage::new(
-            pipeline.orderer,
-            channels.batches.1.clone(),
-            channels.roots.1.clone(),
-            channels.log.0.clone(),
-            published.clone(),
-            BLOCKS_IN_FLIGHT_MAX as u64,
-            wiring.failure.clone(),
-        );
-        serial.push((Role::Order, Box::new(order)));
+        let agrees = matches!(pipeline.order, OrderParts::Agreed(_));
+        let port = agrees.then(|| wiring.ends.port.clone());
+        let (batches, log) = (channels.batches.1.clone(), channels.log.0.clone());
+        let order: Box<dyn Stage> = match pipeline.order {
+            OrderParts::Agreed(parts) => Box::new(AgreedStage::new(*parts, batches, channels.inputs.1.clone(), log)),
+            OrderParts::Alone(orderer, batch_mark) => Box::new(OrderStage::new(
+                orderer,
+                batches,
+                channels.roots.1.clone(),
+                log,
+                published.clone(),
+                batch_mark,
+                wiring.failure.clone(),
+            )),
+        };
+        serial.push((Role::Order, order));
         let execute = ExecuteParts {
             state: replayer.state,
             recovered: pipeline.final_blocks.into(),
@@ -450,8 +567,10 @@ impl StageMakers {
             feed: pipeline.feed,
             limiter: Limiter::new(wiring.config.execution_limit_per_s),
             answers: answers(),
+            buffers: pipeline.buffers.clone(),
             published: published.clone(),
             failure: wiring.failure.clone(),
+            tells_sets: agrees,
         };
         let execute = ExecuteStage::new(execute, channels.blocks.1.clone(), channels.executed.0.clone());
         serial.push((Role::Execute, Box::new(execute)));
@@ -462,11 +581,14 @@ impl StageMakers {
             channels.executed.1.clone(),
             channels.log.0.clone(),
             channels.roots.0.clone(),
+            port.clone(),
             wiring.failure.clone(),
         );
         serial.push((Role::Root, Box::new(root)));
         let commit = CommitStageParts {
-            pool,
+            buffers: pipeline.buffers.clone(),
+            places: pipeline.places,
+            port,
             outcomes: channels.outcomes.0.clone(),
             checkpoints: pipeline.checkpoints,
             answers: answers(),
@@ -474,11 +596,18 @@ impl StageMakers {
             published,
             blocks: pipeline.blocks,
             durable: pipeline.durable,
-            last_batch: pipeline.last_batch,
+            last_batch_position: pipeline.last_batch_position,
             failure: wiring.failure.clone(),
         };
         serial.push((Role::Commit, Box::new(CommitStage::new(commit, committed, channels.committed.1.clone()))));
+        let remote = agrees.then(|| RemoteParts {
+            input: channels.remote.1.clone(),
+            gate: wiring.ends.remote.clone(),
+            buffers: pipeline.buffers,
+            port: wiring.ends.port.clone(),
+        });
         let verify = VerifyMaker {
+            remote,
             directory: pipeline.directory,
             sources: pipeline.sources,
             admission: pipeline.admission,
@@ -502,7 +631,11 @@ impl StageMakers {
             bad_signatures: self.verify.bad_signatures.clone(),
         };
         let channels = &wiring.channels;
-        Some(Box::new(VerifyStage::new(parts, channels.verify.1.clone(), channels.lane.0.clone())))
+        let stage = VerifyStage::new(parts, channels.verify.1.clone(), channels.lane.0.clone());
+        Some(Box::new(match self.verify.remote.clone() {
+            Some(remote) => stage.with_remote(remote, channels.log.0.clone()),
+            None => stage,
+        }))
     }
 }
 

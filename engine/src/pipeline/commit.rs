@@ -11,12 +11,14 @@ use tana_types::account::NO_ACCOUNT;
 use tana_types::batch::{Entry, NO_SOURCE};
 
 use super::CommitEntry;
+use super::remote::Buffers;
+use crate::agreement::{AgreementPort, PipelineEvent};
 use crate::answers::{Answers, Place};
+use crate::batch_places::BatchPlaces;
 use crate::block_index::BlockIndex;
 use crate::channel::{Inlet, Outlet};
 use crate::checkpointer::{CheckpointMessage, CommittedAt, Resume};
 use crate::failure::Failure;
-use crate::pool::Pool;
 use crate::published::Published;
 use crate::stage::{Poll, Stage, StageCounters, add};
 
@@ -39,7 +41,11 @@ pub struct CommitStage {
 /// What a commit stage is made of.
 pub struct CommitStageParts {
     /// Where batches go back to.
-    pub pool: Arc<Pool>,
+    pub buffers: Arc<Buffers>,
+    /// Where batches of blocks that are not committed lie; committed ones leave it.
+    pub places: Arc<BatchPlaces>,
+    /// Hears of committed heights, when validators agree.
+    pub port: Option<Arc<AgreementPort>>,
     /// Where outcomes go back to.
     pub outcomes: Outlet<Box<Outcome>>,
     /// Where a checkpoint learns that its block is durable.
@@ -54,8 +60,8 @@ pub struct CommitStageParts {
     pub blocks: Arc<BlockIndex>,
     /// Tells other processes how far the logs are durable.
     pub durable: DurableWriter,
-    /// The last batch of a committed block: place in the batch log and sequence.
-    pub last_batch: (u64, u64),
+    /// The highest place in the batch log that is known to be durable for other processes.
+    pub last_batch_position: u64,
     /// Where a broken rule is told.
     pub failure: Arc<Failure>,
 }
@@ -81,10 +87,10 @@ impl CommitStage {
         published.accounts.store(u64::from(entry.sections.account_count), Ordering::Relaxed);
         self.parts.blocks.push(height, block.block_position);
         published.commit(height, entry.state_root);
-        if let Some(sealed) = entry.block.block.batches.last() {
-            self.parts.last_batch = (sealed.position, sealed.sequence);
+        for sealed in &entry.block.block.batches {
+            self.parts.last_batch_position = self.parts.last_batch_position.max(sealed.position);
         }
-        let positions = [self.parts.last_batch.0, entry.block.order_position, block.block_position];
+        let positions = [self.parts.last_batch_position, entry.block.order_position, block.block_position];
         let state = DurableState { height, positions: positions.map(Position::from_u64).to_vec() };
         let published = self.parts.durable.publish(&state);
         published.map_err(|error| format!("the durable position cannot be published: {error}"))
@@ -97,7 +103,7 @@ impl CommitStage {
             hash: entry.block.block.hash,
             timestamp_ms: header.timestamp_ms,
             executed_height: header.executed_height,
-            last_sequence: self.parts.last_batch.1,
+            last_sequence: entry.block.batch_mark.own_sequence,
             applied: self.parts.published.applied.load(Ordering::Relaxed),
             account_count: entry.sections.account_count,
             roots: roots.clone(),
@@ -105,7 +111,7 @@ impl CommitStage {
         self.parts.checkpoints.send(CheckpointMessage::Committed(CommittedAt {
             height: header.height,
             state_root: entry.state_root,
-            batch_position: self.parts.last_batch.0,
+            batch_position: entry.block.batch_mark.needed_position,
             order_position: entry.block.order_position,
             block_position,
             resume,
@@ -114,9 +120,15 @@ impl CommitStage {
 
     fn answer(&mut self, entry: &CommitEntry, now_ns: u64) {
         let height = entry.block.block.header.height;
-        let mut first = 0;
+        let (mut first, mut own) = (0, 0);
         for sealed in &entry.block.block.batches {
             let batch = &sealed.batch;
+            // Others' transactions are answered, timed and counted by those who took them in.
+            if !self.parts.buffers.is_own(batch) {
+                first += batch.len();
+                continue;
+            }
+            own += batch.len();
             let codes = &entry.outcome.codes[first..first + batch.len()];
             self.parts.answers.committed(batch.entries(), codes, Place { height, first_index: first as u64 });
             self.parts.published.record_applied(now_ns.saturating_sub(batch.arrived_ns), batch.len() as u64);
@@ -128,7 +140,7 @@ impl CommitStage {
             }
             first += batch.len();
         }
-        self.parts.published.waiting.fetch_sub(first as u64, Ordering::Relaxed);
+        self.parts.published.waiting.fetch_sub(own as u64, Ordering::Relaxed);
         add(&self.counters.transactions, first as u64);
     }
 }
@@ -147,11 +159,13 @@ impl Stage for CommitStage {
         self.answer(&block.entry, now_ns);
         self.tell_checkpoint(&block.entry, block.block_position);
         let entry = *block.entry;
+        let height = entry.block.block.header.height;
         for sealed in entry.block.block.batches {
-            // What a restart found in the logs never came from the pool, which must not grow by it.
-            if sealed.batch.entries().first().is_some_and(|entry| entry.origin.source != NO_SOURCE) {
-                self.parts.pool.put(sealed.batch);
-            }
+            self.parts.places.remove(&sealed.digest);
+            self.parts.buffers.put(sealed.batch);
+        }
+        if let Some(port) = &self.parts.port {
+            port.send(PipelineEvent::Committed(height));
         }
         if !self.parts.outcomes.is_full() {
             self.parts.outcomes.send(entry.outcome);

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use tana_execute::{Outcome, State};
 use tana_types::Hash;
 
+use super::remote::Buffers;
 use super::{ExecutedBlock, FinalBlock};
+use crate::agreement::Member;
 use crate::answers::{Answers, Place};
 use crate::channel::{Inlet, Outlet};
 use crate::checkpointer::CheckpointFeed;
@@ -32,8 +34,10 @@ pub struct ExecuteStage {
     feed: CheckpointFeed,
     limiter: Limiter,
     answers: Answers,
+    buffers: Arc<Buffers>,
     published: Arc<Published>,
     failure: Arc<Failure>,
+    tells_sets: bool,
     counters: Arc<StageCounters>,
 }
 
@@ -77,10 +81,24 @@ pub struct ExecuteParts {
     pub limiter: Limiter,
     /// Where answers go.
     pub answers: Answers,
+    /// Tells own batches from others'.
+    pub buffers: Arc<Buffers>,
     /// Heights and latencies.
     pub published: Arc<Published>,
     /// Where a broken rule is told.
     pub failure: Arc<Failure>,
+    /// Whether agreement wants to know the validator sets behind each height.
+    pub tells_sets: bool,
+}
+
+/// The validator sets from the epoch of `height` on that nothing executed above it can change. A change takes effect two epochs after the one
+/// in which it is executed at the earliest, so the next block can change nothing below its own epoch plus two.
+pub fn fixed_sets(state: &State, height: u64) -> Vec<(u64, Vec<Member>)> {
+    let member = |validator: tana_execute::Validator| Member { key: validator.key.0, address: validator.address };
+    let (first, next) = (state.epoch_of(height), state.epoch_of(height.saturating_add(1)));
+    (first..=next.saturating_add(1))
+        .map(|epoch| (epoch, state.validators(epoch).into_iter().map(member).collect()))
+        .collect()
 }
 
 impl ExecuteStage {
@@ -96,8 +114,10 @@ impl ExecuteStage {
             feed: parts.feed,
             limiter: parts.limiter,
             answers: parts.answers,
+            buffers: parts.buffers,
             published: parts.published,
             failure: parts.failure,
+            tells_sets: parts.tells_sets,
             counters: Arc::default(),
         }
     }
@@ -107,9 +127,13 @@ impl ExecuteStage {
         self.published.finalized.store(header.height, Ordering::Release);
         let mut first_index = 0;
         for sealed in &block.block.batches {
-            self.answers.in_final_block(sealed.batch.entries(), Place { height: header.height, first_index });
-            first_index += sealed.batch.len() as u64;
-            self.published.record_final(now_ns.saturating_sub(sealed.batch.arrived_ns), sealed.batch.len() as u64);
+            let transactions = sealed.batch.len() as u64;
+            // Others' transactions are answered and timed by those who took them in.
+            if self.buffers.is_own(&sealed.batch) {
+                self.answers.in_final_block(sealed.batch.entries(), Place { height: header.height, first_index });
+                self.published.record_final(now_ns.saturating_sub(sealed.batch.arrived_ns), transactions);
+            }
+            first_index += transactions;
         }
     }
 
@@ -127,8 +151,9 @@ impl ExecuteStage {
         let sections = self.state.sections(Hash::default());
         let epoch = self.state.epoch_of(block.block.header.height);
         let validator_set_hash = self.state.validator_set_hash(epoch);
+        let sets = if self.tells_sets { fixed_sets(&self.state, block.block.header.height) } else { Vec::new() };
         let checkpoint = self.feed.begin_if_due(&mut self.state, now_ns);
-        self.output.send(ExecutedBlock { block, outcome, sections, validator_set_hash, checkpoint });
+        self.output.send(ExecutedBlock { block, outcome, sections, validator_set_hash, sets, checkpoint });
     }
 }
 

@@ -1,4 +1,6 @@
 //! Lane: puts verified batches back into ingest's order, seals them and hands them to the log.
+//!
+//! Own batches that expired before a block listed them come back through the [`ResealGate`] and are sealed again before anything else.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +10,7 @@ use tana_order::SealedBatch;
 use tana_types::batch::Batch;
 
 use super::LogEntry;
+use super::reseal::{LaneTurn, ResealGate};
 use crate::answers::Answers;
 use crate::channel::{Inlet, Outlet};
 use crate::failure::Failure;
@@ -26,6 +29,7 @@ pub struct LaneStage {
     pool: Arc<Pool>,
     answers: Answers,
     published: Arc<Published>,
+    gate: Arc<ResealGate>,
     failure: Arc<Failure>,
     counters: Arc<StageCounters>,
 }
@@ -42,6 +46,8 @@ pub struct LaneParts {
     pub answers: Answers,
     /// The heights, for expiry.
     pub published: Arc<Published>,
+    /// The way back of batches that expired.
+    pub gate: Arc<ResealGate>,
     /// Where a broken rule is told.
     pub failure: Arc<Failure>,
 }
@@ -59,21 +65,28 @@ impl LaneStage {
             pool,
             answers: parts.answers,
             published: parts.published,
+            gate: parts.gate,
             failure: parts.failure,
             counters: Arc::default(),
         }
     }
 
-    fn seal(&mut self, mut batch: Batch) {
+    fn accept(&mut self, batch: Batch) {
         if batch.is_empty() {
             self.pool.put(batch);
             return;
         }
         add(&self.counters.transactions, batch.len() as u64);
         self.answers.accepted(batch.entries());
-        let height = self.published.committed.load(Ordering::Acquire);
-        let sealed = self.lane.seal(&mut batch, height / self.epoch_blocks, height);
         self.published.waiting.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.seal(batch);
+    }
+
+    /// Seals a batch. Epoch and expiry count from the last final block.
+    fn seal(&mut self, mut batch: Batch) {
+        let height = self.published.finalized.load(Ordering::Acquire);
+        let epoch = height.saturating_sub(1) / self.epoch_blocks;
+        let sealed = self.lane.seal(&mut batch, epoch, height);
         self.log.send(LogEntry::Batch(SealedBatch {
             batch,
             digest: sealed.digest,
@@ -93,19 +106,37 @@ impl Stage for LaneStage {
         if self.log.is_full() {
             return Poll::Blocked;
         }
+        match self.gate.turn(self.lane.next_sequence() - 1) {
+            LaneTurn::Open => {}
+            LaneTurn::Wait => return self.take_in(),
+            LaneTurn::Again { batch, mark } => {
+                if let Some(mark) = mark {
+                    self.lane.withdraw(mark);
+                }
+                self.seal(batch);
+                return Poll::Worked;
+            }
+        }
         if let Some(batch) = self.order.take() {
-            self.seal(batch);
+            self.accept(batch);
             self.published.lane_batches.fetch_add(1, Ordering::Release);
             return Poll::Worked;
         }
+        self.take_in()
+    }
+
+    fn counters(&self) -> &Arc<StageCounters> {
+        &self.counters
+    }
+}
+
+impl LaneStage {
+    /// Takes one verified batch in.
+    fn take_in(&mut self) -> Poll {
         let Some(batch) = self.input.take() else { return Poll::Idle };
         if self.order.put(batch.number, batch).is_err() {
             self.failure.tell("the verified batches lost their order; this is a defect of the node, please report it");
         }
         Poll::Worked
-    }
-
-    fn counters(&self) -> &Arc<StageCounters> {
-        &self.counters
     }
 }

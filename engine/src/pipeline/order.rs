@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 
 use tana_order::{ExecutedRoots, Now, Orderer, SealedBatch};
 
-use super::LogEntry;
+use super::{BLOCKS_IN_FLIGHT_MAX, BatchMark, LogEntry, OrderEntry};
 use crate::channel::{Inlet, Outlet};
 use crate::clock::wall_ms;
 use crate::failure::Failure;
+use crate::order_record::encode_head;
 use crate::published::Published;
 use crate::stage::{Poll, Stage, StageCounters, add};
 
@@ -21,22 +22,24 @@ pub struct OrderStage {
     published: Arc<Published>,
     blocks_in_flight_max: u64,
     failure: Arc<Failure>,
+    /// The last batch that a block listed: a lone lane is listed in the order in which it was written.
+    batch_mark: BatchMark,
     counters: Arc<StageCounters>,
 }
 
 impl OrderStage {
-    /// An order stage around `orderer`.
+    /// An order stage around `orderer`; `batch_mark` is that of the last final block.
     pub fn new(
         orderer: Box<dyn Orderer>,
         batches: Inlet<SealedBatch>,
         executed: Inlet<ExecutedRoots>,
         log: Outlet<LogEntry>,
         published: Arc<Published>,
-        blocks_in_flight_max: u64,
+        batch_mark: BatchMark,
         failure: Arc<Failure>,
     ) -> Self {
-        let counters = Arc::default();
-        Self { orderer, batches, executed, log, published, blocks_in_flight_max, failure, counters }
+        let (counters, blocks_in_flight_max) = (Arc::default(), BLOCKS_IN_FLIGHT_MAX as u64);
+        Self { orderer, batches, executed, log, published, blocks_in_flight_max, failure, batch_mark, counters }
     }
 }
 
@@ -76,8 +79,11 @@ impl Stage for OrderStage {
             add(&self.counters.transactions, u64::from(block.header.transaction_count));
             self.published.last_timestamp_ms.store(block.header.timestamp_ms, Ordering::Relaxed);
             self.published.proposed(block.header.height);
-            let header = block.header.encode();
-            self.log.send(LogEntry::Order { block, header });
+            if let Some(last) = block.batches.last() {
+                self.batch_mark = BatchMark { needed_position: last.position, own_sequence: last.sequence };
+            }
+            let (head, certificate, batch_mark) = (encode_head(&block.header), Vec::new(), self.batch_mark);
+            self.log.send(LogEntry::Order(Box::new(OrderEntry { block, head, certificate, batch_mark })));
             worked = true;
         }
         if worked { Poll::Worked } else { Poll::Idle }

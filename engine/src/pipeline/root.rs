@@ -7,6 +7,7 @@ use tana_order::ExecutedRoots;
 use tana_root::{AccountTree, LeafChanges};
 
 use super::{CommitEntry, ExecutedBlock, LogEntry};
+use crate::agreement::{AgreementPort, ExecutedNote, PipelineEvent};
 use crate::attested::Attested;
 use crate::channel::{Inlet, Outlet};
 use crate::failure::Failure;
@@ -20,12 +21,15 @@ pub struct RootStage {
     input: Inlet<ExecutedBlock>,
     log: Outlet<LogEntry>,
     roots: Outlet<ExecutedRoots>,
+    port: Option<Arc<AgreementPort>>,
     failure: Arc<Failure>,
     counters: Arc<StageCounters>,
 }
 
 impl RootStage {
-    /// The root stage between execution and the block log.
+    /// The root stage between execution and the block log. Roots go to agreement through `port`, or to the order stage of a node that orders
+    /// alone.
+    #[allow(clippy::too_many_arguments)]
     pub fn new(
         tree: AccountTree,
         threads: Option<rayon::ThreadPool>,
@@ -33,13 +37,14 @@ impl RootStage {
         input: Inlet<ExecutedBlock>,
         log: Outlet<LogEntry>,
         roots: Outlet<ExecutedRoots>,
+        port: Option<Arc<AgreementPort>>,
         failure: Arc<Failure>,
     ) -> Self {
-        Self { tree, threads, attested, input, log, roots, failure, counters: Arc::default() }
+        Self { tree, threads, attested, input, log, roots, port, failure, counters: Arc::default() }
     }
 
     fn complete(&mut self, executed: ExecutedBlock) -> Result<(), String> {
-        let ExecutedBlock { block, outcome, mut sections, validator_set_hash, checkpoint } = executed;
+        let ExecutedBlock { block, outcome, mut sections, validator_set_hash, sets, checkpoint } = executed;
         let header = &block.block.header;
         self.attested.check(header)?;
         let changes =
@@ -68,7 +73,12 @@ impl RootStage {
         let (mut head, mut tail) = (Vec::new(), Vec::new());
         parts.encode(&mut head, &mut tail);
         add(&self.counters.transactions, u64::from(header.transaction_count));
-        self.roots.send(roots);
+        match &self.port {
+            Some(port) => port.send(PipelineEvent::Executed(ExecutedNote { roots, sets })),
+            None => {
+                self.roots.send(roots);
+            }
+        }
         let checkpoint = checkpoint.then(|| self.attested.roots().copied().collect());
         let entry = CommitEntry { block, outcome, sections, state_root, checkpoint, head, tail };
         self.log.send(LogEntry::Commit(Box::new(entry)));

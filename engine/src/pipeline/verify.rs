@@ -20,6 +20,8 @@ use tana_types::code::Code;
 use tana_types::transaction::Chain;
 use tana_verify::{DecodedKey, Item, KeyCache, Mode, Verifier};
 
+use super::LogEntry;
+use super::remote::{REMOTE_TURNS, RemoteParts, check_remote, refuse};
 use crate::answers::Answers;
 use crate::channel::{Inlet, Outlet};
 use crate::sources::Sources;
@@ -33,7 +35,7 @@ const JOIN_WAITING_MIN: usize = 8;
 const APART_BATCHES: u32 = 1_024;
 
 /// Decoded keys lie beside the accounts, 32 bytes each: the directory is the cache.
-struct AccountKeys<'a>(View<'a>);
+pub struct AccountKeys<'a>(pub View<'a>);
 
 impl KeyCache for AccountKeys<'_> {
     fn get(&self, hint: u32, key: &[u8; 32]) -> Option<DecodedKey> {
@@ -66,7 +68,18 @@ pub struct VerifyStage {
     apart_batches: u32,
     verdicts: Vec<bool>,
     bad_signatures: Arc<AtomicU64>,
+    remote: Option<RemoteVerify>,
     counters: Arc<StageCounters>,
+}
+
+/// The other validators' side of a verifier.
+struct RemoteVerify {
+    parts: RemoteParts,
+    log: Outlet<LogEntry>,
+    /// Verified and not in the log's channel yet, which was full.
+    ready: Option<LogEntry>,
+    /// Batches of others taken since the last own one.
+    turns: u32,
 }
 
 /// What a verify stage is made of.
@@ -103,8 +116,43 @@ impl VerifyStage {
             apart_batches: 0,
             verdicts: Vec::new(),
             bad_signatures: parts.bad_signatures,
+            remote: None,
             counters: Arc::default(),
         }
+    }
+
+    /// Takes batches of other validators too; valid ones go to `log`.
+    pub fn with_remote(mut self, parts: RemoteParts, log: Outlet<LogEntry>) -> Self {
+        self.remote = Some(RemoteVerify { parts, log, ready: None, turns: 0 });
+        self
+    }
+
+    /// One step for a batch of another validator, if it is its turn.
+    fn poll_remote(&mut self) -> Poll {
+        let Some(remote) = &mut self.remote else { return Poll::Idle };
+        if let Some(entry) = remote.ready.take()
+            && let Err(entry) = remote.log.try_send(entry)
+        {
+            // This thread may be the one that makes room, so it must not wait here.
+            remote.ready = Some(entry);
+            return Poll::Blocked;
+        }
+        if remote.turns >= REMOTE_TURNS && (self.next.is_some() || !self.input.is_empty()) {
+            remote.turns = 0;
+            return Poll::Idle;
+        }
+        let Some(batch) = remote.parts.input.take() else { return Poll::Idle };
+        remote.turns += 1;
+        let buffer = remote.parts.buffers.take_remote();
+        let (verifier, verdicts) = (&mut self.verifier, &mut self.verdicts);
+        match check_remote(&batch, buffer, &self.chain, &self.directory, verifier, verdicts) {
+            Ok(sealed) => {
+                add(&self.counters.transactions, sealed.batch.len() as u64);
+                remote.ready = remote.log.try_send(LogEntry::Batch(sealed)).err();
+            }
+            Err(refused) => refuse(&remote.parts, *refused),
+        }
+        Poll::Worked
     }
 
     /// Another batch to go with `batch`, if many wait.
@@ -210,6 +258,10 @@ impl Stage for VerifyStage {
     fn poll(&mut self, _now_ns: u64) -> Poll {
         if self.output.is_full() {
             return Poll::Blocked;
+        }
+        match self.poll_remote() {
+            Poll::Idle => {}
+            other => return other,
         }
         let Some(batch) = self.next.take().or_else(|| self.input.take()) else { return Poll::Idle };
         let partner = self.partner(&batch);

@@ -28,7 +28,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::Hash;
 use crate::account::{AccountIndex, NO_ACCOUNT};
-use crate::codec::{DecodeError, invalid};
+use crate::codec::{COUNTER_MAX, DecodeError, invalid};
 use crate::transaction::{Chain, Transaction};
 
 /// The only version of the seal.
@@ -89,6 +89,10 @@ impl Seal {
         }
         if &seal.genesis_hash != chain.genesis_hash() {
             return invalid("seal genesis hash", "that of this chain");
+        }
+        let (epoch, sequence, expiry_height) = (seal.epoch.get(), seal.sequence.get(), seal.expiry_height.get());
+        if sequence == 0 || epoch.max(sequence).max(expiry_height) > COUNTER_MAX {
+            return invalid("seal epoch, sequence or expiry height", "below 2^63, and sequences from 1 on");
         }
         let (count, length) = (seal.count.get() as usize, seal.body_length.get() as usize);
         if count == 0 || count > BATCH_TRANSACTIONS_MAX || length > BATCH_BODY_BYTES_MAX || length != body.len() {
@@ -239,6 +243,14 @@ impl Batch {
     /// The transactions in order.
     pub fn transactions(&self) -> impl Iterator<Item = Transaction<'_>> {
         (0..self.len()).map(|position| self.transaction(position))
+    }
+
+    /// Notes each sender's account as `find` gives it, [`NO_ACCOUNT`] where there is none, for a batch that came sealed.
+    pub fn set_senders(&mut self, mut find: impl FnMut(&[u8; 32]) -> AccountIndex) {
+        for position in 0..self.len() {
+            let sender = find(&self.transaction(position).header().sender);
+            self.entries[position].sender = sender;
+        }
     }
 
     /// Keeps the transactions whose verdict is true; the others leave the bytes too. Identifiers, when filled, follow.

@@ -1,0 +1,157 @@
+//! What agreement finds behind it: the pipeline's ends, and the batches that peers ask for.
+//!
+//! [`PipelineHost`] takes what agreement says into the pipeline; [`AgreementStart`] is what agreement must know to go on where this node
+//! stopped; [`Agreement`] is what the node keeps of it. The crate that speaks consensus is tied to these in [`crate::consensus`], and tests
+//! tie something simpler.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use tana_lane::Evidence;
+use tana_order::ExecutedRoots;
+use tana_store::{LogReader, Position};
+use tana_types::Hash;
+use tana_types::genesis::Genesis;
+use tana_types::header::BlockHeader;
+
+use crate::agreement::{AgreementInput, AgreementPort, Member, PipelineEvent};
+use crate::config::NodeConfig;
+use crate::evidence_store::EvidenceStore;
+use crate::failure::Failure;
+use crate::history::History;
+use crate::pipeline::held::AgreedBlock;
+use crate::pipeline::{BATCH_LOG, LOG_NAMES};
+use crate::wiring::AgreementEnds;
+
+/// How long a look-up for a peer may take.
+const READ_TIME: Duration = Duration::from_secs(2);
+
+/// Answers peers that synchronise their state.
+pub trait AnswerSync: Send + Sync {
+    /// The answer; none where the request is not understood or there is nothing to say.
+    fn answer(&self, peer: &[u8; 32], request: Bytes) -> Option<Bytes>;
+}
+
+/// See the module's text.
+pub struct PipelineHost {
+    ends: AgreementEnds,
+    history: Arc<History>,
+    evidence: Arc<EvidenceStore>,
+    sync: Option<Arc<dyn AnswerSync>>,
+    failure: Arc<Failure>,
+}
+
+impl PipelineHost {
+    /// A host over the pipeline's ends.
+    pub fn new(
+        ends: AgreementEnds,
+        history: Arc<History>,
+        evidence: Arc<EvidenceStore>,
+        sync: Option<Arc<dyn AnswerSync>>,
+        failure: Arc<Failure>,
+    ) -> Self {
+        Self { ends, history, evidence, sync, failure }
+    }
+
+    /// Takes a batch of another validator in, whose seal was checked; false when there is no room at this moment.
+    pub fn verify(&self, batch: Bytes, author: [u8; 32]) -> bool {
+        self.ends.remote.offer(batch, author)
+    }
+
+    /// Takes the next final block; at least once, in order.
+    pub fn finalized(&self, block: AgreedBlock) {
+        self.ends.inputs.send(AgreementInput::Finalized(Box::new(block)));
+    }
+
+    /// The sealed bytes of a durable batch: from its place while no committed block lists it, and else through the block at `height`.
+    pub fn read_batch(&self, digest: &Hash, height: u64) -> Option<Bytes> {
+        let until = Instant::now() + READ_TIME;
+        let position = match self.ends.places.get(digest) {
+            Some(position) => position,
+            None if height == 0 => return None,
+            None => self.history.batch_place(digest, height, until).ok().flatten()?,
+        };
+        let mut reader = LogReader::open(&self.history.logs, LOG_NAMES[BATCH_LOG]).ok()?;
+        let record = reader.read_at(Position::from_u64(position)).ok()?;
+        Some(Bytes::from(record.payload))
+    }
+
+    /// The hash of a committed block.
+    pub fn block_hash(&self, height: u64) -> Option<Hash> {
+        let header = self.history.header(height, Instant::now() + READ_TIME).ok().flatten()?;
+        Some(header.hash())
+    }
+
+    /// These batches need not be held any more.
+    pub fn forget(&self, digests: &[Hash]) {
+        if !digests.is_empty() {
+            self.ends.inputs.send(AgreementInput::Forget(digests.to_vec()));
+        }
+    }
+
+    /// Own batches behind `mark` are dead.
+    pub fn reseal_own(&self, mark: u64) {
+        self.ends.inputs.send(AgreementInput::Reseal(mark));
+    }
+
+    /// Keeps a proof against a validator.
+    pub fn evidence(&self, evidence: &Evidence) {
+        match self.evidence.add(evidence) {
+            Ok(true) => tracing::warn!("a validator was caught; `tana evidence` shows the proof"),
+            Ok(false) => {}
+            Err(error) => self.failure.tell(format!("a proof against a validator cannot be written: {error}")),
+        }
+    }
+
+    /// Answers a peer that synchronises its state.
+    pub fn answer_sync(&self, peer: &[u8; 32], request: Bytes) -> Option<Bytes> {
+        self.sync.as_ref()?.answer(peer, request)
+    }
+
+    /// The stages' events go to `listener` from now on.
+    pub fn listen(&self, listener: impl Fn(PipelineEvent) + Send + Sync + 'static) {
+        self.ends.port.listen(listener);
+    }
+
+    /// The stages' end, for those who must outlive this.
+    pub fn port(&self) -> &Arc<AgreementPort> {
+        &self.ends.port
+    }
+}
+
+/// What agreement must know to go on where this node stopped.
+#[derive(Clone)]
+pub struct AgreementStart {
+    /// The node's configuration.
+    pub config: NodeConfig,
+    /// The chain.
+    pub genesis: Genesis,
+    /// The validator's key.
+    pub key: SigningKey,
+    /// Where agreement may keep its own files.
+    pub folder: PathBuf,
+    /// The last final block; none at the genesis.
+    pub tip: Option<BlockHeader>,
+    /// The last committed height.
+    pub committed: u64,
+    /// The lanes' marks after the tip, by author.
+    pub marks: Vec<([u8; 32], u64)>,
+    /// Roots from those that the tip attests up to the last executed height.
+    pub executed: Vec<ExecutedRoots>,
+    /// The validator sets that are fixed, ascending by epoch, from that of the last committed height on.
+    pub sets: Vec<(u64, Vec<Member>)>,
+    /// The hash of the last block before the epoch of the block above the tip, where this node has it.
+    pub boundary: Option<Hash>,
+}
+
+/// Agreement as the node keeps it.
+pub trait Agreement: Send {
+    /// Ends it; nothing comes from it any more when this returns.
+    fn stop(self: Box<Self>);
+}
+
+/// Starts agreement in front of a host.
+pub type AgreementMaker<'a> = &'a dyn Fn(AgreementStart, Arc<PipelineHost>) -> Result<Box<dyn Agreement>, String>;

@@ -7,7 +7,7 @@ mod link_support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use link_support::{Node, Relay, close_code, greet_bare, introduce, ordered, pair, public, soon, until};
+use link_support::{Node, Relay, close_code, greet_bare, introduce, pair, public, soon, until};
 use tana_net::link::{CHANNELS, LinkCode, LinkLimits, Peer, SendOutcome};
 
 /// Message `index` of a stream: its number and a length that goes from tiny to several packets.
@@ -51,39 +51,6 @@ async fn all_channels_carry_messages_both_ways_in_order() {
         assert_eq!(metrics.channels[6].messages_sent, COUNT as u64);
         assert!(metrics.wire_bytes_sent > bytes && metrics.wire_bytes_received > bytes);
         assert_eq!((metrics.peers_connected, metrics.violations), (1, 0));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crossing_connections_leave_the_one_that_the_smaller_key_dialled() {
-    // Without courtesy both dial at once; again and again, so that they cross in every way.
-    for _ in 0..8 {
-        let no_courtesy = |config: &mut tana_net::link::LinkConfig| {
-            config.limits.courtesy = Duration::ZERO;
-            config.limits.retire_timeout = Duration::from_millis(200);
-        };
-        let (small, large) = ordered(1, 2);
-        let (mut small, mut large) = (Node::start(small, no_courtesy), Node::start(large, no_courtesy));
-        introduce(&[&small, &large]);
-        small.connected_to(&large).await;
-        large.connected_to(&small).await;
-        assert_eq!(small.send(&large, 6, "to the large one"), SendOutcome::Sent);
-        assert_eq!(large.send(&small, 6, "to the small one"), SendOutcome::Sent);
-        assert_eq!(large.next(6).await.1, "to the large one");
-        assert_eq!(small.next(6).await.1, "to the small one");
-        // Where they crossed, the smaller key accepted one: it goes, and the larger one's stays.
-        let crossed = small.links.metrics().accepted > 0 && large.links.metrics().accepted > 0;
-        if crossed {
-            small.metrics_until("one connection", |metrics| metrics.incoming == 0).await;
-            large.metrics_until("one connection", |metrics| metrics.incoming == 1).await;
-        }
-        for (node, other) in [(&small, &large), (&large, &small)] {
-            let status = node.status_of(&other.key());
-            assert!(status.connected_since.is_some() && status.blocked.is_none(), "{status:?}");
-            assert_eq!(node.links.metrics().violations, 0);
-        }
-        assert_eq!(small.send(&large, 0, "still"), SendOutcome::Sent);
-        assert_eq!(large.next(0).await.1, "still");
     }
 }
 

@@ -6,7 +6,7 @@
 //! carried the lane past what it holds.
 
 use tana_types::Hash;
-use tana_types::codec::{DecodeError, Reader, Writer};
+use tana_types::codec::{COUNTER_MAX, DecodeError, Reader, Writer};
 use tana_types::genesis::VALIDATORS_MAX;
 
 /// The only version of the message.
@@ -61,8 +61,11 @@ impl Marks {
             let author = reader.array("mark author")?;
             let sequence = reader.u64("mark sequence")?;
             let digest = reader.array("mark digest")?;
-            if sequence == 0 || entries.last().is_some_and(|last| last.author >= author) {
-                return Err(DecodeError::Invalid { field: "marks", rule: "ascending by author, from sequence 1 on" });
+            if sequence == 0 || sequence > COUNTER_MAX || entries.last().is_some_and(|last| last.author >= author) {
+                return Err(DecodeError::Invalid {
+                    field: "marks",
+                    rule: "ascending by author, from sequence 1 on and below 2^63",
+                });
             }
             entries.push(Mark { author, sequence, digest });
         }

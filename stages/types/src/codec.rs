@@ -5,6 +5,9 @@
 
 use thiserror::Error;
 
+/// The most that heights, epochs, sequences and times from outside may be: whoever counts on from such a number cannot overflow.
+pub const COUNTER_MAX: u64 = u64::MAX >> 1;
+
 /// Why bytes from outside were refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecodeError {

@@ -5,7 +5,7 @@
 //! count 2, digests 32 each. Its hash is BLAKE3 in keyed mode under [`HEADER_CONTEXT`], over all of these bytes.
 
 use crate::Hash;
-use crate::codec::{DecodeError, Reader, Writer, invalid};
+use crate::codec::{COUNTER_MAX, DecodeError, Reader, Writer, invalid};
 
 /// The only version of the header.
 pub const HEADER_VERSION: u16 = 1;
@@ -98,6 +98,9 @@ impl BlockHeader {
         if header.height == 0 || header.executed_height >= header.height {
             return invalid("executed_height", "below the height, which is at least 1");
         }
+        if header.height.max(header.epoch).max(header.timestamp_ms) > COUNTER_MAX {
+            return invalid("height, epoch or timestamp", "below 2^63");
+        }
         let lane_count = reader.u16("lane count")? as usize;
         if lane_count > LANES_MAX {
             return invalid("lane count", "at most 256");
@@ -127,8 +130,10 @@ impl BlockHeader {
 
     /// Every batch as (lane, sequence, digest), in the order of execution.
     pub fn batches(&self) -> impl Iterator<Item = (u16, u64, &Hash)> {
+        // Counted from the front: a range of sequences would step past the last one, and 2^64 - 1 has no successor.
         self.lanes.iter().flat_map(|lane| {
-            (lane.first_sequence..).zip(&lane.digests).map(|(sequence, digest)| (lane.lane, sequence, digest))
+            let numbered = lane.digests.iter().enumerate();
+            numbered.map(|(place, digest)| (lane.lane, lane.first_sequence.saturating_add(place as u64), digest))
         })
     }
 }
@@ -140,9 +145,9 @@ fn read_lane(reader: &mut Reader<'_>) -> Result<LaneBatches, DecodeError> {
     if count == 0
         || count > BLOCK_BATCHES_MAX
         || first_sequence == 0
-        || first_sequence.checked_add(count as u64).is_none()
+        || first_sequence.saturating_add(count as u64) > COUNTER_MAX
     {
-        return invalid("digest count", "1 to 1,024, from sequence 1 on");
+        return invalid("digest count", "1 to 1,024, from sequence 1 on and below 2^63");
     }
     let digests = (0..count).map(|_| reader.array("digest")).collect::<Result<_, _>>()?;
     Ok(LaneBatches { lane, first_sequence, digests })

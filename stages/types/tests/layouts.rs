@@ -280,3 +280,29 @@ proptest! {
         prop_assert_eq!(hot.record(&key), record);
     }
 }
+
+#[test]
+fn numbers_that_cannot_be_counted_on_from_are_refused() {
+    let lane = |first_sequence| vec![LaneBatches { lane: 0, first_sequence, digests: vec![[1; 32], [2; 32]] }];
+    let last = u64::MAX >> 1;
+    let good = header(lane(last - 2));
+    assert_eq!(
+        BlockHeader::decode(&good.encode()).unwrap().batches().map(|batch| batch.1).collect::<Vec<_>>(),
+        [last - 2, last - 1]
+    );
+    for first in [last - 1, u64::MAX - 2] {
+        assert!(BlockHeader::decode(&header(lane(first)).encode()).is_err());
+    }
+    // Such a header cannot be decoded, but it can be made: walking over it must end too.
+    assert_eq!(header(lane(u64::MAX - 1)).batches().count(), 2);
+    let changes: [fn(&mut BlockHeader, u64); 3] = [
+        |header, value| header.height = value,
+        |header, value| header.epoch = value,
+        |header, value| header.timestamp_ms = value,
+    ];
+    for change in changes {
+        let mut bad = header(lane(1));
+        change(&mut bad, last + 1);
+        assert!(BlockHeader::decode(&bad.encode()).is_err());
+    }
+}

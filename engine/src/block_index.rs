@@ -35,6 +35,21 @@ impl BlockIndex {
         self.last_position.load(Ordering::Acquire)
     }
 
+    /// Forgets the heights before `oldest`, whose record begins the log from now on, at `position`.
+    pub fn forget_before(&self, oldest: u64, position: u64) {
+        let mut entries = self.entries.write();
+        let first = entries.partition_point(|(known, _)| *known < oldest);
+        entries.drain(..first);
+        if entries.first().is_none_or(|(known, _)| *known != oldest) {
+            entries.insert(0, (oldest, position));
+        }
+    }
+
+    /// The lowest height whose place is known: look-ups below it find nothing here.
+    pub fn oldest(&self) -> Option<u64> {
+        self.entries.read().first().map(|(known, _)| *known)
+    }
+
     /// The nearest height at or below `height` whose place is known.
     pub fn at_or_below(&self, height: u64) -> Option<(u64, u64)> {
         let entries = self.entries.read();
@@ -57,5 +72,23 @@ mod tests {
         assert_eq!(index.at_or_below(64), Some((5, 50)));
         assert_eq!(index.at_or_below(65), Some((65, 650)));
         assert_eq!(index.at_or_below(190), Some((129, 1_290)));
+    }
+
+    #[test]
+    fn what_was_pruned_is_forgotten() {
+        let index = BlockIndex::new(Vec::new());
+        for height in 1..=200 {
+            index.push(height, height * 10);
+        }
+        assert_eq!(index.oldest(), Some(1));
+        index.forget_before(70, 700);
+        assert_eq!(index.oldest(), Some(70));
+        assert_eq!(index.at_or_below(69), None);
+        assert_eq!(index.at_or_below(100), Some((70, 700)));
+        assert_eq!(index.at_or_below(130), Some((129, 1_290)));
+        index.forget_before(129, 1_290);
+        assert_eq!(index.at_or_below(128), None);
+        assert_eq!(index.at_or_below(129), Some((129, 1_290)));
+        assert_eq!(index.last_position(), 2_000);
     }
 }

@@ -21,6 +21,7 @@ use tana_types::codec::{DecodeError, Reader, Writer};
 
 use crate::channel::{Inlet, Outlet, channel};
 use crate::failure::Failure;
+use crate::sync::wishes::{CheckpointWish, Wishes};
 
 /// Pages handed over at a time: 64 of 4,032 bytes.
 const PAGES_PER_STEP: usize = 64;
@@ -132,6 +133,7 @@ impl Resume {
 pub struct CheckpointFeed {
     output: Outlet<CheckpointMessage>,
     busy: Arc<AtomicBool>,
+    wishes: Arc<Wishes>,
     interval_ns: u64,
     next_ns: u64,
     /// Pages of the running checkpoint are still to be sent.
@@ -139,9 +141,14 @@ pub struct CheckpointFeed {
 }
 
 impl CheckpointFeed {
-    /// Begins a checkpoint if one is due and the last one is done; to be called right behind a block.
+    /// Begins a checkpoint if one is due, or wished for at this height, and the last one is done; to be called right behind every block.
     pub fn begin_if_due(&mut self, state: &mut State, now_ns: u64) -> bool {
-        if self.sending || now_ns < self.next_ns || self.output.is_full() || self.busy.swap(true, Ordering::AcqRel) {
+        let is_due = match self.wishes.executed(state.progress().height) {
+            CheckpointWish::AsUsual => now_ns >= self.next_ns,
+            CheckpointWish::Wait => false,
+            CheckpointWish::Now => true,
+        };
+        if self.sending || !is_due || self.output.is_full() || self.busy.swap(true, Ordering::AcqRel) {
             return false;
         }
         self.next_ns = now_ns + self.interval_ns;
@@ -172,6 +179,9 @@ impl CheckpointFeed {
     }
 }
 
+/// What is done behind a committed checkpoint, on its thread.
+pub type AfterCommit = Box<dyn FnMut(&Checkpoint, &CheckpointMeta) + Send>;
+
 /// The checkpoint's thread.
 pub struct Checkpointer {
     thread: JoinHandle<()>,
@@ -180,11 +190,14 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the thread. `first_now` makes the first checkpoint due at once, for a chain that has none.
+    /// Starts the thread. `first_now` makes the first checkpoint due at once, for a chain that has none; `wishes` are for checkpoints at
+    /// certain heights; `after` hears of every one that was committed.
     pub fn start(
         checkpoint: Checkpoint,
         interval: Duration,
         first_now: bool,
+        wishes: Arc<Wishes>,
+        mut after: AfterCommit,
         failure: Arc<Failure>,
     ) -> std::io::Result<(Self, CheckpointFeed, Outlet<CheckpointMessage>)> {
         let (output, input) = channel(MESSAGES_MAX, Vec::new());
@@ -193,8 +206,9 @@ impl Checkpointer {
         let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             while !stop_there.load(Ordering::Acquire) {
                 match write_one(&checkpoint, &input, &stop_there) {
-                    Ok(Some(height)) => {
-                        tracing::debug!(height, "checkpoint written");
+                    Ok(Some(meta)) => {
+                        tracing::debug!(height = meta.height, "checkpoint written");
+                        after(&checkpoint, &meta);
                         busy_there.store(false, Ordering::Release);
                     }
                     // The node stops, or never came to start.
@@ -208,7 +222,7 @@ impl Checkpointer {
         })?;
         let interval_ns = interval.as_nanos() as u64;
         let next_ns = if first_now { 0 } else { interval_ns };
-        let feed = CheckpointFeed { output: output.clone(), busy, interval_ns, next_ns, sending: false };
+        let feed = CheckpointFeed { output: output.clone(), busy, wishes, interval_ns, next_ns, sending: false };
         Ok((Self { thread, stop }, feed, output))
     }
 
@@ -232,12 +246,12 @@ fn receive(input: &Inlet<CheckpointMessage>, stop: &AtomicBool) -> Option<Checkp
     }
 }
 
-/// Writes one checkpoint from its messages; gives its height, or none when the node stops first.
+/// Writes one checkpoint from its messages; gives what it holds, or none when the node stops first.
 fn write_one(
     checkpoint: &Checkpoint,
     input: &Inlet<CheckpointMessage>,
     stop: &AtomicBool,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<Option<CheckpointMeta>, StoreError> {
     let head = loop {
         match receive(input, stop) {
             Some(CheckpointMessage::Begin(head)) => break head,
@@ -269,11 +283,12 @@ fn write_one(
         }
     }
     let Some(at) = committed else { return Ok(None) };
-    write.commit(&CheckpointMeta {
+    let meta = CheckpointMeta {
         height: at.height,
         positions: [at.batch_position, at.order_position, at.block_position].map(Position::from_u64).to_vec(),
         state_root: at.state_root,
         blob: at.resume.to_blob(&head.meta),
-    })?;
-    Ok(Some(at.height))
+    };
+    write.commit(&meta)?;
+    Ok(Some(meta))
 }

@@ -164,6 +164,8 @@ pub struct LogConfig {
     pub segment_mib: u64,
     /// Whether look-up tables by transaction and by account are built for sealed segments.
     pub index: bool,
+    /// Heights that are kept below the checkpoint, 100 and more; 0 keeps everything, which makes the node an archive.
+    pub keep_heights: u64,
 }
 
 /// When checkpoints are written.
@@ -254,7 +256,7 @@ impl Default for OrderConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { writer: LogWriter::Auto, segment_mib: 128, index: true }
+        Self { writer: LogWriter::Auto, segment_mib: 128, index: true, keep_heights: 0 }
     }
 }
 
@@ -316,6 +318,15 @@ impl NodeConfig {
         range("order.block_transactions", self.order.block_transactions as u64, 1, 100_000, "1 to 100,000")?;
         range("order.empty_interval_ms", self.order.empty_interval_ms, 10, 3_600_000, "10 to 3,600,000")?;
         range("log.segment_mib", self.log.segment_mib, 1, 2_047, "1 to 2,047")?;
+        if self.log.keep_heights != 0 {
+            range(
+                "log.keep_heights",
+                self.log.keep_heights,
+                100,
+                u64::MAX,
+                "0, which keeps everything, or at least 100",
+            )?;
+        }
         let consensus = &self.consensus;
         range("consensus.leader_timeout_ms", consensus.leader_timeout_ms, 50, 60_000, "50 to 60,000")?;
         range("consensus.lane_quota_batches", consensus.lane_quota_batches as u64, 8, 4_096, "8 to 4,096")?;

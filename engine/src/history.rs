@@ -63,6 +63,11 @@ impl History {
         if height > committed {
             return Err(format!("there is no block {height} yet; the last committed height is {committed}"));
         }
+        if let Some(oldest) = self.blocks.oldest().filter(|oldest| height < *oldest) {
+            return Err(format!(
+                "block {height} is not kept here: this node's logs begin with block {oldest}; ask a validator that is an archive"
+            ));
+        }
         let mut found = None;
         self.visit_from(height, until, |record, _| {
             if record.header.height == height {
@@ -92,7 +97,12 @@ impl History {
                 break;
             }
         }
-        best.ok_or_else(|| format!("no committed block holds the transaction {id}"))
+        best.ok_or_else(|| match self.blocks.oldest().filter(|oldest| *oldest > 1) {
+            None => format!("no committed block holds the transaction {id}"),
+            Some(oldest) => format!(
+                "no committed block from {oldest} on, where this node's logs begin, holds the transaction {id}; ask a validator that is an archive"
+            ),
+        })
     }
 
     /// Hands committed records to `visit` from the nearest known place at or below `height` on, until it says stop.

@@ -30,6 +30,7 @@ pub mod node;
 pub mod order_record;
 pub mod pipeline;
 pub mod pool;
+pub mod prune;
 pub mod published;
 pub mod query;
 pub mod recover;

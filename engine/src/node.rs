@@ -34,6 +34,8 @@ use crate::published::Published;
 use crate::query::{NodeFacts, QueryService, READS_MAX};
 use crate::recover::recover;
 use crate::replay::{DataFolders, Progress, ReplayError};
+use crate::sync::SyncSide;
+use crate::sync::snapshot::SnapshotError;
 use crate::wiring::{ChainStanding, Wiring, WiringParts};
 
 /// How long a clean stop waits for what is inside.
@@ -93,6 +95,9 @@ pub enum NodeError {
     /// The data cannot be replayed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The folder of snapshots is in the way.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
     /// The network did not start.
     #[error(transparent)]
     Network(#[from] ServerError),
@@ -227,10 +232,13 @@ impl Node {
         let recovery = started.elapsed();
         let has_checkpoint = recovered.from_checkpoint;
         let (height, replayed_blocks) = (recovered.replayer.height, recovered.replayed_blocks);
+        let sync = SyncSide::open(&config.data, &genesis, recovered.blocks.clone(), &recovered.replayer.state)?;
         let (checkpointer, feed, checkpoints) = Checkpointer::start(
             checkpoint,
             Duration::from_secs(config.checkpoint.interval_s),
             !has_checkpoint,
+            sync.wishes(),
+            sync.after_checkpoint(config.log.keep_heights),
             failure.clone(),
         )
         .map_err(system("start the checkpoint's thread"))?;
@@ -288,7 +296,8 @@ impl Node {
             published: published.clone(),
         });
         let evidence = Arc::new(EvidenceStore::open(&config.data).map_err(system("open the file of evidence"))?);
-        let host = Arc::new(PipelineHost::new(ends, history.clone(), evidence.clone(), None, failure.clone()));
+        let service = Arc::new(sync.service(published.clone()));
+        let host = Arc::new(PipelineHost::new(ends, history.clone(), evidence.clone(), Some(service), failure.clone()));
         let facts = NodeFacts {
             chain: report.chain.clone(),
             genesis_hash: report.genesis_hash.clone(),

@@ -22,6 +22,7 @@ use crate::replay::{
     BatchSource, DataFolders, HeaderSource, OrderedHeader, Progress, RecordSource, ReplayError, Replayer, Unlisted,
     build_tree, check_published, published_height,
 };
+use crate::sync::Floor;
 
 /// What the pipeline starts with.
 pub struct Recovered {
@@ -44,7 +45,7 @@ pub struct Recovered {
     /// The place of the batch log's last record; 0 when there is none.
     pub last_batch_position: u64,
     /// Where blocks lie.
-    pub blocks: BlockIndex,
+    pub blocks: Arc<BlockIndex>,
     /// Transactions applied since genesis.
     pub applied: u64,
     /// Whether the state came from a checkpoint.
@@ -260,6 +261,12 @@ fn header_at_checkpoint(headers: &mut HeaderSource, tip: &Tip) -> Result<BlockHe
     })
 }
 
+/// The header of a state that was synced: the logs begin behind it.
+fn header_of_sync(folders: &DataFolders, tip: &Tip) -> Option<BlockHeader> {
+    let floor = Floor::load(folders.logs.parent()?).ok()??;
+    Some(floor.header).filter(|header| header.height == tip.height && header.hash() == tip.hash)
+}
+
 /// Rebuilds a node's state from its data folder. The logs are open and repaired; nothing is written.
 /// `own` is the validator's key.
 pub fn recover(
@@ -283,13 +290,13 @@ pub fn recover(
         unattested: replayer.height > 0,
     };
     let blocks = match positions[2] {
-        Some(position) => BlockIndex::new(known_blocks(folders, replayer.height, position)?),
-        None => BlockIndex::new(Vec::new()),
+        Some(position) => Arc::new(BlockIndex::new(known_blocks(folders, replayer.height, position)?)),
+        None => Arc::new(BlockIndex::new(Vec::new())),
     };
     let mut headers = HeaderSource::open(&folders.logs, positions[1])?;
     let tip_header = match positions[1] {
         Some(_) => Some(header_at_checkpoint(&mut headers, &tip)?),
-        None => None,
+        None => header_of_sync(folders, &tip),
     };
     let needed_position = positions[0].map_or(0, |position| position.to_u64());
     let recovered = Recovered {

@@ -58,6 +58,8 @@ use crate::recover::Recovered;
 use crate::replay::{DataFolders, Replayer};
 use crate::sources::Sources;
 use crate::stage::{Stage, StageCounters};
+use crate::sync::changes::SetChanges;
+use crate::sync::install::changes_folder;
 
 /// Blocks that wait between two stages: those in flight, and those that recovery found.
 const BLOCK_ROOM: usize = 2 * BLOCKS_IN_FLIGHT_MAX;
@@ -315,7 +317,6 @@ impl Wiring {
             }
             false => OrderParts::Alone(self.orderer(&replayer, tip, spare_batches), batch_mark),
         };
-        let blocks = Arc::new(blocks);
         let pipeline = Pipeline {
             replayer,
             order,
@@ -571,6 +572,7 @@ impl StageMakers {
             published: published.clone(),
             failure: wiring.failure.clone(),
             tells_sets: agrees,
+            changes: SetChanges::new(&changes_folder(&wiring.config.data), &wiring.genesis),
         };
         let execute = ExecuteStage::new(execute, channels.blocks.1.clone(), channels.executed.0.clone());
         serial.push((Role::Execute, Box::new(execute)));

@@ -16,6 +16,7 @@ use crate::checkpointer::CheckpointFeed;
 use crate::failure::Failure;
 use crate::published::Published;
 use crate::stage::{Poll, Stage, StageCounters, add};
+use crate::sync::changes::SetChanges;
 
 /// A question about the state, asked between blocks.
 pub type StateQuestion = Box<dyn FnOnce(&State) + Send>;
@@ -38,6 +39,7 @@ pub struct ExecuteStage {
     published: Arc<Published>,
     failure: Arc<Failure>,
     tells_sets: bool,
+    changes: SetChanges,
     counters: Arc<StageCounters>,
 }
 
@@ -89,6 +91,8 @@ pub struct ExecuteParts {
     pub failure: Arc<Failure>,
     /// Whether agreement wants to know the validator sets behind each height.
     pub tells_sets: bool,
+    /// Keeps what shows changes of the validator set to nodes that join later.
+    pub changes: SetChanges,
 }
 
 /// The validator sets from the epoch of `height` on that nothing executed above it can change. A change takes effect two epochs after the one
@@ -118,6 +122,7 @@ impl ExecuteStage {
             published: parts.published,
             failure: parts.failure,
             tells_sets: parts.tells_sets,
+            changes: parts.changes,
             counters: Arc::default(),
         }
     }
@@ -143,6 +148,10 @@ impl ExecuteStage {
         let batches: Vec<_> = block.block.batches.iter().map(|sealed| &sealed.batch).collect();
         if let Err(error) = self.state.execute(&block.block.header, &batches, &mut outcome) {
             self.failure.tell(format!("block {} cannot be executed: {error}", block.block.header.height));
+            return;
+        }
+        if let Err(reason) = self.changes.executed(&self.state) {
+            self.failure.tell(reason);
             return;
         }
         let transactions = u64::from(block.block.header.transaction_count);

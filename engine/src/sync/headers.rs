@@ -1,25 +1,19 @@
-//! Reads what proofs are made of from a node's logs: headers, the sections of a boundary's state, and certificates.
+//! Reads what proofs are made of from a node's logs: headers with their certificates, and the sections of a boundary's state.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tana_commit::CommitRecord;
-use tana_store::{LogReader, Position};
-use tana_types::Hash;
+use tana_store::{DurableReader, DurableState, LogReader, Position, StoreError};
 use tana_types::header::BlockHeader;
 use tana_types::state::StateSections;
 
 use super::proof::{CHAIN_HEADERS_MAX, FinalChain};
 use crate::block_index::BlockIndex;
-use crate::pipeline::{BLOCK_LOG, LOG_NAMES};
-use crate::published::Published;
+use crate::pipeline::{BLOCK_LOG, LOG_NAMES, ORDER_LOG};
 
-/// Gives certificates of finalized blocks; agreement keeps them.
-pub trait Finalizations: Send + Sync {
-    /// The certificate of the block `hash` at `height`, when this node has one.
-    fn certificate(&self, height: u64, hash: &Hash) -> Option<Vec<u8>>;
-}
+/// A header with its certificate, which is empty where none came.
+pub type Certified = (BlockHeader, Vec<u8>);
 
 /// A node's own chain, as far as it is committed.
 pub trait ChainReader: Send + Sync {
@@ -27,7 +21,7 @@ pub trait ChainReader: Send + Sync {
     ///
     /// # Errors
     /// A text when the logs cannot be read.
-    fn header(&self, height: u64) -> Result<Option<BlockHeader>, String>;
+    fn header(&self, height: u64) -> Result<Option<Certified>, String>;
 
     /// What the state root behind a height commits to.
     ///
@@ -41,21 +35,14 @@ pub trait ChainReader: Send + Sync {
     /// # Errors
     /// A text when the logs cannot be read.
     fn attestation(&self, boundary: u64) -> Result<Option<FinalChain>, String>;
-
-    /// The certificate of a committed block.
-    fn certificate(&self, height: u64, hash: &Hash) -> Option<Vec<u8>>;
 }
 
-/// The chain in the block log.
+/// The chain in the logs.
 pub struct LoggedChain {
     /// The folder of the logs.
     pub logs: PathBuf,
     /// Where blocks lie.
     pub blocks: Arc<BlockIndex>,
-    /// What is committed.
-    pub published: Arc<Published>,
-    /// Certificates.
-    pub finalizations: Arc<dyn Finalizations>,
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -63,23 +50,44 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 impl LoggedChain {
-    /// Hands committed records from `height` on to `visit`, until it says stop. Nothing is visited when the height is not there.
-    fn visit(&self, height: u64, visit: &mut dyn FnMut(CommitRecord<'_>) -> bool) -> Result<(), String> {
-        let committed = self.published.committed.load(Ordering::Acquire);
-        let Some((_, position)) = self.blocks.at_or_below(height) else { return Ok(()) };
-        if height > committed {
-            return Ok(());
+    /// How far the logs may be read beside their writer.
+    fn durable(&self) -> Result<Option<DurableState>, String> {
+        DurableReader::open(&self.logs).and_then(|reader| reader.read()).map_err(text)
+    }
+
+    /// The last segment of the order log that begins at or below a height.
+    fn order_segment(&self, height: u64, last: u32) -> Result<Option<u32>, String> {
+        let reader = LogReader::open(&self.logs, LOG_NAMES[ORDER_LOG]).map_err(text)?;
+        for segment in (reader.first_position().map_err(text)?.segment..=last).rev() {
+            let mut records = match reader.iter_from(Position::segment_start(segment)) {
+                Err(StoreError::Missing { .. }) => return Ok(None),
+                other => other.map_err(text)?,
+            };
+            records.set_limit(Some(Position { segment, offset: u32::MAX }));
+            let Some(record) = records.next_record().map_err(text)? else { continue };
+            let (header, _) = crate::order_record::decode(record.payload).map_err(text)?;
+            if header.height <= height {
+                return Ok(Some(segment));
+            }
         }
-        let reader = LogReader::open(&self.logs, LOG_NAMES[BLOCK_LOG]).map_err(text)?;
-        let mut records = reader.iter_from(Position::from_u64(position)).map_err(text)?;
+        Ok(None)
+    }
+
+    /// Hands committed headers from `height` on to `visit`, until it says stop. Nothing is visited when the height is not there.
+    fn visit(&self, height: u64, visit: &mut dyn FnMut(BlockHeader, &[u8]) -> bool) -> Result<(), String> {
+        let Some(durable) = self.durable()?.filter(|durable| durable.height >= height) else { return Ok(()) };
+        let Some(limit) = durable.positions.get(ORDER_LOG).copied() else { return Ok(()) };
+        let Some(segment) = self.order_segment(height, limit.segment)? else { return Ok(()) };
+        let reader = LogReader::open(&self.logs, LOG_NAMES[ORDER_LOG]).map_err(text)?;
+        let mut records = reader.iter_from(Position::segment_start(segment)).map_err(text)?;
+        records.set_limit(Some(limit));
         let mut next = height;
         while let Some(record) = records.next_record().map_err(text)? {
-            let commit = CommitRecord::decode(record.payload).map_err(text)?;
-            let found = commit.header.height;
-            if found < height {
+            let (header, certificate) = crate::order_record::decode(record.payload).map_err(text)?;
+            if header.height < height {
                 continue;
             }
-            if found > committed || found != next || !visit(commit) {
+            if header.height != next || !visit(header, certificate) {
                 break;
             }
             next += 1;
@@ -89,43 +97,44 @@ impl LoggedChain {
 }
 
 impl ChainReader for LoggedChain {
-    fn header(&self, height: u64) -> Result<Option<BlockHeader>, String> {
-        let mut header = None;
-        self.visit(height, &mut |record| {
-            header = Some(record.header);
+    fn header(&self, height: u64) -> Result<Option<Certified>, String> {
+        let mut found = None;
+        self.visit(height, &mut |header, certificate| {
+            found = Some((header, certificate.to_vec()));
             false
         })?;
-        Ok(header)
+        Ok(found)
     }
 
     fn sections(&self, height: u64) -> Result<Option<StateSections>, String> {
-        let mut sections = None;
-        self.visit(height, &mut |record| {
-            sections = Some(record.sections);
-            false
-        })?;
-        Ok(sections)
+        let Some(durable) = self.durable()?.filter(|durable| durable.height >= height) else { return Ok(None) };
+        let Some((_, position)) = self.blocks.at_or_below(height) else { return Ok(None) };
+        let reader = LogReader::open(&self.logs, LOG_NAMES[BLOCK_LOG]).map_err(text)?;
+        let mut records = reader.iter_from(Position::from_u64(position)).map_err(text)?;
+        records.set_limit(durable.positions.get(BLOCK_LOG).copied());
+        while let Some(record) = records.next_record().map_err(text)? {
+            let commit = CommitRecord::decode(record.payload).map_err(text)?;
+            if commit.header.height >= height {
+                return Ok(Some(commit.sections).filter(|sections| sections.height == height));
+            }
+        }
+        Ok(None)
     }
 
     fn attestation(&self, boundary: u64) -> Result<Option<FinalChain>, String> {
         let mut headers: Vec<BlockHeader> = Vec::new();
-        let mut certificate = None;
-        self.visit(boundary + 1, &mut |record| {
-            let header = record.header;
+        let mut found = None;
+        self.visit(boundary + 1, &mut |header, certificate| {
             let same_epoch = headers.first().is_none_or(|first| first.epoch == header.epoch);
             if !same_epoch || headers.len() == CHAIN_HEADERS_MAX {
                 return false;
             }
-            if header.executed_height >= boundary {
-                certificate = self.finalizations.certificate(header.height, &header.hash());
+            if header.executed_height >= boundary && !certificate.is_empty() {
+                found = Some(certificate.to_vec());
             }
             headers.push(header);
-            certificate.is_none()
+            found.is_none()
         })?;
-        Ok(certificate.map(|certificate| FinalChain { headers, certificate }))
-    }
-
-    fn certificate(&self, height: u64, hash: &Hash) -> Option<Vec<u8>> {
-        self.finalizations.certificate(height, hash)
+        Ok(found.map(|certificate| FinalChain { headers, certificate }))
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tana_execute::{Validator, hash_set};
 use tana_types::genesis::Genesis;
@@ -18,6 +19,7 @@ use super::message::{Answer, Head, Object, PART_BYTES_MAX, Refusal, Request};
 use super::proof::{Anchor, Attestation, TrustProof, TrustedSet};
 use super::snapshot::SnapshotStore;
 use super::wishes::Wishes;
+use crate::agreement_host::AnswerSync;
 use crate::published::Published;
 
 /// Proofs and anchors kept while they are read in parts.
@@ -134,16 +136,18 @@ impl SyncService {
         }
         let later = |what: &str| Err(format!("{what} of height {height} is not here yet"));
         let chain = self.parts.chain.as_ref();
-        let Some(header) = chain.header(height)? else { return Ok(None) };
+        let Some((_, certificate)) = chain.header(height)? else { return Ok(None) };
+        if certificate.is_empty() {
+            return later("the certificate");
+        }
         let Some(attested) = chain.attestation(height)? else { return later("the attestation") };
-        let Some(certificate) = chain.certificate(height, &header.hash()) else { return later("the certificate") };
         self.parts.changes.complete(chain);
         let steps = self.parts.changes.steps(from_epoch, height / self.parts.genesis.rules.epoch_blocks)?;
         Ok(Some(TrustProof { steps, attestation: Attestation { chain: attested, certificate } }))
     }
 
     fn make_anchor(&self, height: u64) -> Result<Option<Anchor>, String> {
-        let Some(header) = self.parts.chain.header(height)? else { return Ok(None) };
+        let Some((header, _)) = self.parts.chain.header(height)? else { return Ok(None) };
         self.parts.changes.complete(self.parts.chain.as_ref());
         let mut sets = self.parts.changes.sets(&self.parts.genesis);
         sets.push(TrustedSet::of_genesis(&self.parts.genesis).set);
@@ -156,4 +160,10 @@ impl SyncService {
 fn cut(bytes: &[u8], offset: u64) -> Option<(u64, Vec<u8>)> {
     let rest = bytes.get(usize::try_from(offset).ok()?..)?;
     Some((bytes.len() as u64, rest[..rest.len().min(PART_BYTES_MAX)].to_vec()))
+}
+
+impl AnswerSync for SyncService {
+    fn answer(&self, _peer: &[u8; 32], request: Bytes) -> Option<Bytes> {
+        Self::answer(self, &request).map(Bytes::from)
+    }
 }

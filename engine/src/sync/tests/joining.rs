@@ -30,7 +30,7 @@ fn start(world: &World, data: &Path) -> Replayer {
     config.record_bytes_max = 1 << 19;
     let log = LogThread::start(config, input, |_: Durable<LogEntry>| {}, |_| {}).unwrap();
     let checkpoint = Checkpoint::open(&folders.checkpoint, CheckpointMode::ReadWrite, MAP_BYTES_DEFAULT).unwrap();
-    let recovered = recover(&world.genesis, &folders, &checkpoint, log.found(), &|_, _, _| {}).unwrap();
+    let recovered = recover(&world.genesis, &validator(2), &folders, &checkpoint, log.found(), &|_, _, _| {}).unwrap();
     assert!(recovered.from_checkpoint);
     log.join().unwrap();
     recovered.replayer

@@ -7,4 +7,4 @@ mod joining;
 mod liars;
 mod messages;
 mod serving;
-mod world;
+pub(crate) mod world;

@@ -26,7 +26,7 @@ use crate::pipeline::verify::fill_ids;
 use crate::published::Published;
 use crate::replay::Replayer;
 use crate::sync::changes::SetChanges;
-use crate::sync::headers::ChainReader;
+use crate::sync::headers::{Certified, ChainReader};
 use crate::sync::proof::{CertificateVerifier, FinalChain};
 use crate::sync::service::{SyncParts, SyncService};
 use crate::sync::snapshot::{SnapshotSource, SnapshotStore};
@@ -111,8 +111,12 @@ pub struct Remembered {
 }
 
 impl ChainReader for Remembered {
-    fn header(&self, height: u64) -> Result<Option<BlockHeader>, String> {
-        Ok(self.blocks.get(&height).map(|(header, _)| header.clone()))
+    fn header(&self, height: u64) -> Result<Option<Certified>, String> {
+        let header = self.blocks.get(&height).map(|(header, _)| header.clone());
+        Ok(header.map(|header| {
+            let certificate = self.certificate(height, &header.hash()).unwrap_or_default();
+            (header, certificate)
+        }))
     }
 
     fn sections(&self, height: u64) -> Result<Option<StateSections>, String> {
@@ -130,7 +134,9 @@ impl ChainReader for Remembered {
         }
         Ok(None)
     }
+}
 
+impl Remembered {
     /// Only every third block and each epoch's last have certificates of their own.
     fn certificate(&self, height: u64, hash: &Hash) -> Option<Vec<u8>> {
         let epoch = (height - 1) / EPOCH_BLOCKS;

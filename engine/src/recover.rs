@@ -22,7 +22,6 @@ use crate::replay::{
     BatchSource, DataFolders, HeaderSource, OrderedHeader, Progress, RecordSource, ReplayError, Replayer, Unlisted,
     build_tree, check_published, published_height,
 };
-use crate::sync::Floor;
 
 /// What the pipeline starts with.
 pub struct Recovered {
@@ -32,8 +31,8 @@ pub struct Recovered {
     pub tip: Tip,
     /// Final blocks that were not committed, in order.
     pub final_blocks: Vec<FinalBlock>,
-    /// The header of the last final block; none at the genesis.
-    pub tip_header: Option<BlockHeader>,
+    /// The header of the last committed block; none at the genesis, and behind a state sync until a block was committed.
+    pub base_header: Option<BlockHeader>,
     /// The lanes' marks after the last final block, by author.
     pub marks: BTreeMap<[u8; 32], u64>,
     /// Durable batches that no block lists and one may still list, by author and sequence.
@@ -144,7 +143,6 @@ impl Walk {
         }
         let block = Block { header, hash, batches };
         self.recovered.tip = tip_of(&block);
-        self.recovered.tip_header = Some(block.header.clone());
         if !self.recovered.final_blocks.is_empty() {
             self.keep_final(block, order_position, own);
             return Ok(());
@@ -163,6 +161,7 @@ impl Walk {
         self.recovered.blocks.push(block.header.height, position.to_u64());
         self.recovered.applied += u64::from(self.recovered.replayer.outcome.applied);
         self.recovered.replayed_blocks += 1;
+        self.recovered.base_header = Some(block.header);
         // Marks follow their authors when a set changes; the state says how.
         self.recovered.marks = marks_of(&self.recovered.replayer.state);
         Ok(())
@@ -178,7 +177,7 @@ impl Walk {
 }
 
 /// The lanes' marks by author.
-fn marks_of(state: &State) -> BTreeMap<[u8; 32], u64> {
+pub fn marks_of(state: &State) -> BTreeMap<[u8; 32], u64> {
     let progress = state.progress();
     let set = state.validators(state.epoch_of(progress.height));
     let mark = |(place, member): (usize, &Validator)| {
@@ -261,12 +260,6 @@ fn header_at_checkpoint(headers: &mut HeaderSource, tip: &Tip) -> Result<BlockHe
     })
 }
 
-/// The header of a state that was synced: the logs begin behind it.
-fn header_of_sync(folders: &DataFolders, tip: &Tip) -> Option<BlockHeader> {
-    let floor = Floor::load(folders.logs.parent()?).ok()??;
-    Some(floor.header).filter(|header| header.height == tip.height && header.hash() == tip.hash)
-}
-
 /// Rebuilds a node's state from its data folder. The logs are open and repaired; nothing is written.
 /// `own` is the validator's key.
 pub fn recover(
@@ -294,15 +287,16 @@ pub fn recover(
         None => Arc::new(BlockIndex::new(Vec::new())),
     };
     let mut headers = HeaderSource::open(&folders.logs, positions[1])?;
-    let tip_header = match positions[1] {
+    let base_header = match positions[1] {
         Some(_) => Some(header_at_checkpoint(&mut headers, &tip)?),
-        None => header_of_sync(folders, &tip),
+        // At the genesis, or behind a state sync, whose floor tells the header.
+        None => None,
     };
     let needed_position = positions[0].map_or(0, |position| position.to_u64());
     let recovered = Recovered {
         tip,
         final_blocks: Vec::new(),
-        tip_header,
+        base_header,
         marks: marks_of(&replayer.state),
         spare_batches: Vec::new(),
         withdrawn: Vec::new(),

@@ -21,7 +21,7 @@ pub fn join(config: &SyncConfig, network: &mut Network) -> Result<Synced, SyncEr
 }
 
 /// The usual start on a data folder.
-fn start(world: &World, data: &Path) -> Replayer {
+pub(super) fn start(world: &World, data: &Path) -> Replayer {
     let folders = DataFolders::new(data);
     let (_ends, input) = crossbeam::channel::bounded::<LogEntry>(1);
     drop(_ends);
@@ -37,7 +37,7 @@ fn start(world: &World, data: &Path) -> Replayer {
 }
 
 /// Goes on from what was synced through all blocks that the world has.
-fn follow(world: &World, replayer: &mut Replayer) {
+pub(super) fn follow(world: &World, replayer: &mut Replayer) {
     for height in replayer.height + 1..=world.height() {
         let replayed = replayer.apply(&world.block(height)).unwrap();
         assert_eq!(replayed.sections, world.remembered.blocks[&height].1);

@@ -6,5 +6,6 @@ mod chunks;
 mod joining;
 mod liars;
 mod messages;
+mod network;
 mod serving;
 pub(crate) mod world;

@@ -38,5 +38,6 @@ pub mod replay;
 pub mod sources;
 pub mod stage;
 pub mod sync;
+pub mod verify_kept;
 pub mod verify_log;
 pub mod wiring;

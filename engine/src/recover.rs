@@ -123,6 +123,15 @@ fn from_checkpoint(
     Ok(Some(Start { replayer, resume, positions, from_checkpoint: true }))
 }
 
+/// The state of a checkpoint, checked against its state root; none when nothing was ever committed to it.
+pub(crate) fn restore_checkpoint(
+    genesis: &Genesis,
+    checkpoint: &Checkpoint,
+    progress: Progress<'_>,
+) -> Result<Option<Replayer>, ReplayError> {
+    Ok(from_checkpoint(genesis, checkpoint, progress)?.map(|start| start.replayer))
+}
+
 /// The last committed height that the durable part of the block log holds, found while replaying.
 struct Walk {
     headers: HeaderSource,
@@ -260,6 +269,16 @@ fn header_at_checkpoint(headers: &mut HeaderSource, tip: &Tip) -> Result<BlockHe
     })
 }
 
+/// Logs that do not begin with block 1 need the checkpoint that they were pruned behind, or the one that a state sync wrote.
+fn check_not_pruned(header: &BlockHeader, from_checkpoint: bool) -> Result<(), ReplayError> {
+    if from_checkpoint || header.height == 1 {
+        return Ok(());
+    }
+    let reason =
+        "it is the oldest block that is kept, and the checkpoint that tells the state before it is missing".to_owned();
+    Err(ReplayError::Broken { height: header.height, reason })
+}
+
 /// Rebuilds a node's state from its data folder. The logs are open and repaired; nothing is written.
 /// `own` is the validator's key.
 pub fn recover(
@@ -317,6 +336,9 @@ pub fn recover(
     let expected = found.get(BLOCK_LOG).map_or(0, |log| log.next_number);
     let done = Arc::new(AtomicU64::new(walk.recovered.replayer.height));
     while let Some(ordered) = walk.headers.next_header()? {
+        if walk.recovered.replayer.height == 0 {
+            check_not_pruned(&ordered.header, from_checkpoint)?;
+        }
         walk.step(ordered, own)?;
         progress("blocks", done.fetch_add(1, Ordering::Relaxed) + 1, expected);
     }

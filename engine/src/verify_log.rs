@@ -1,24 +1,29 @@
 //! Checks a whole chain from its genesis: every record, hash, signature, root and total, trusting nothing but the genesis file.
+//!
+//! Where older blocks were pruned, or the state came from others, the logs begin later; [`crate::verify_kept`] says what is checked then.
 
 use std::path::Path;
 
 use serde::Serialize;
 use tana_execute::PendingKind;
-use tana_order::Block;
+use tana_order::SealedBatch;
 use tana_types::amount::print_amount;
 use tana_types::batch::Batch;
 use tana_types::genesis::Genesis;
 use tana_types::transaction::Chain;
-use tana_verify::{Backend, Item, Mode, NoCache, Verifier};
+use tana_verify::{Item, Mode, NoCache, Verifier};
 
-use crate::replay::{
-    BatchSource, DataFolders, HeaderSource, OrderedHeader, Progress, RecordSource, ReplayError, Replayer,
-    check_published, published_height,
-};
+use crate::replay::{DataFolders, Progress, ReplayError, Replayer, check_published, published_height};
+use crate::verify_kept::{Audit, Beginning, restored};
 
 /// What was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct VerifyReport {
+    /// The first block that was checked; 1 unless the logs begin later, 0 when there was none.
+    pub first_block: u64,
+    /// The height from whose state on blocks were executed again: 0, the genesis, unless the logs begin later. Blocks up to it were checked
+    /// as they are recorded.
+    pub executed_from: u64,
     /// Blocks whose header, transactions and roots were checked.
     pub blocks: u64,
     /// Of these, blocks with a commit record; the rest is final and not yet applied.
@@ -45,44 +50,45 @@ pub struct VerifyReport {
     pub totals: Vec<(String, String)>,
 }
 
-/// Replays `data` from `genesis` and compares everything. The logs are only read; a node that runs on them does not mind, and what it
-/// writes meanwhile is checked as far as it is durable.
+/// Replays `data` and compares everything: from `genesis`, or where the logs begin later, what they hold of the blocks up to the checkpoint,
+/// and from there on by execution. The logs are only read; a node that runs on them does not mind, and what it writes meanwhile is
+/// checked as far as it is durable.
 pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Result<VerifyReport, ReplayError> {
     let folders = DataFolders::new(data);
     let published = published_height(&folders);
-    let chain = genesis.to_chain();
-    let mut replayer = Replayer::from_genesis(genesis, progress)?;
-    let mut headers = HeaderSource::open(&folders.logs, None)?;
-    let mut batches = BatchSource::open(&folders.logs, chain, None)?;
-    let mut records = RecordSource::open(&folders.logs, None)?;
-    // The coefficients protect nothing here that a secret would: whoever can choose them can also change the program.
-    let mut verifier = Verifier::new(Backend::detect().0, rand::random());
-    let mut report = VerifyReport::default();
+    let mut audit = Audit::open(&folders, genesis.to_chain())?;
+    let mut replayer = match Beginning::of(&folders)? {
+        Beginning::Genesis => Replayer::from_genesis(genesis, progress)?,
+        Beginning::Kept { header, record } => {
+            let replayer = restored(&folders, genesis, header, progress)?;
+            audit.report.executed_from = replayer.height;
+            audit.check_recorded(&replayer, record, progress)?;
+            replayer
+        }
+    };
     let mut state_root = replayer.attested.last().map_or([0; 32], |roots| roots.state_root);
-    while let Some(OrderedHeader { header, certificate, .. }) = headers.next_header()? {
-        let hash = header.hash();
-        let listed = batches.fetch(&header)?;
-        let block = Block { header, hash, batches: listed };
-        for sealed in &block.batches {
-            check_signatures(&mut verifier, &chain, &sealed.batch, block.header.height)?;
-        }
+    let mut committed = replayer.height;
+    while let Some(ordered) = audit.next_header()? {
+        let block = audit.check_block(ordered)?;
         let replayed = replayer.apply(&block)?;
-        report.blocks += 1;
-        report.certificates += u64::from(!certificate.is_empty());
-        report.batches += block.batches.len() as u64;
-        report.transactions += u64::from(block.header.transaction_count);
-        let recorded = records.next_record(|record, _| replayer.compare(&replayed, &record))?;
+        let recorded = audit.records.next_record(|record, _| replayer.compare(&replayed, &record))?;
         if recorded.is_some() {
-            report.committed_blocks += 1;
-            report.applied += u64::from(replayer.outcome.applied);
-            report.failed += u64::from(replayer.outcome.failed);
-            report.skipped += u64::from(replayer.outcome.skipped);
-            state_root = replayed.roots.state_root;
+            audit.report.committed_blocks += 1;
+            audit.report.applied += u64::from(replayer.outcome.applied);
+            audit.report.failed += u64::from(replayer.outcome.failed);
+            audit.report.skipped += u64::from(replayer.outcome.skipped);
+            (state_root, committed) = (replayed.roots.state_root, replayer.height);
         }
-        progress("blocks", report.blocks, 0);
+        progress("blocks", audit.report.blocks, 0);
     }
-    check_published(published, report.committed_blocks)?;
-    report.unlisted_batches = batches.rest()?.batches.len() as u64;
+    check_published(published, committed)?;
+    let Audit { batches, mut report, .. } = audit;
+    // Where the logs begin later, they may still hold batches of blocks that are gone; those have expired.
+    let may_still_be_listed = |sealed: &SealedBatch| {
+        report.executed_from == 0 || sealed.batch.seal_header().expiry_height.get() > replayer.height
+    };
+    let unlisted = batches.rest()?.batches.iter().filter(|sealed| may_still_be_listed(sealed)).count();
+    report.unlisted_batches = unlisted as u64;
     report.accounts = u64::from(replayer.state.account_count()) - 1;
     report.state_root = hex::encode(state_root);
     report.totals = check_totals(&replayer)?;
@@ -109,7 +115,12 @@ fn check_totals(replayer: &Replayer) -> Result<Vec<(String, String)>, ReplayErro
     Ok(totals)
 }
 
-fn check_signatures(verifier: &mut Verifier, chain: &Chain, batch: &Batch, height: u64) -> Result<(), ReplayError> {
+pub(crate) fn check_signatures(
+    verifier: &mut Verifier,
+    chain: &Chain,
+    batch: &Batch,
+    height: u64,
+) -> Result<(), ReplayError> {
     let transactions: Vec<_> = batch.transactions().collect();
     let items: Vec<Item<'_>> = transactions
         .iter()

@@ -157,7 +157,6 @@ pub struct World {
     nonces: BTreeMap<[u8; 32], u64>,
     /// The transactions of every block.
     pub transactions: BTreeMap<u64, Vec<Vec<u8>>>,
-    pub folder: PathBuf,
 }
 
 impl World {
@@ -175,7 +174,7 @@ impl World {
             wishes: Arc::new(Wishes::new(EPOCH_BLOCKS, 0)),
             nonces: BTreeMap::new(),
             transactions: BTreeMap::new(),
-            folder: folder.to_owned(),
+
             genesis,
         }
     }

@@ -82,6 +82,8 @@ pub(crate) struct Conductor<E: Environment, S: Sender<PublicKey = PublicKey>, B,
     running: Option<(u64, Handle<()>)>,
     tracked: BTreeSet<[u8; 32]>,
     tracked_epoch: Option<u64>,
+    /// The epoch and the last known set when lanes and links were told last.
+    told: Option<(u64, Option<u64>)>,
     updates: u64,
     asked_ms: u64,
 }
@@ -102,7 +104,7 @@ where
     M: Manager<PublicKey = PublicKey> + Sync,
 {
     pub(crate) fn new(parts: Parts<E, S, B, M>) -> Self {
-        Self { parts, running: None, tracked: BTreeSet::new(), tracked_epoch: None, updates: 0, asked_ms: 0 }
+        Self { parts, running: None, tracked: BTreeSet::new(), tracked_epoch: None, told: None, updates: 0, asked_ms: 0 }
     }
 
     pub(crate) async fn run(mut self) {
@@ -160,6 +162,11 @@ where
     /// Tells lanes, keyring and links which validators there are, where that changed.
     fn keep_company(&mut self, epoch: u64) {
         let shared = &self.parts.shared;
+        let news = (epoch, shared.with(|state| state.sets.last_key_value().map(|(last, _)| *last)));
+        if self.told == Some(news) {
+            return;
+        }
+        self.told = Some(news);
         let (members, later) = shared.with(|state| {
             state.sets.retain(|of, _| *of + 1 >= epoch);
             let members = state.sets.get(&epoch).map(|set| set.keys()).unwrap_or_default();

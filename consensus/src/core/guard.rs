@@ -23,6 +23,10 @@ use commonware_utils::sequence::U64;
 use super::{Environment, StartError};
 use crate::record::{Record, RecordStore};
 
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;
+
 /// The place of the number of starts.
 const STARTS: U64 = U64::new(0);
 /// The place of the last epoch voted in.

@@ -285,14 +285,10 @@ where
 
     // The library's store and its actors.
     let store = store::open(&context, &config.prefix, block_config).await?;
-    let guard = Guard::open(
-        context.child("guard"),
-        format!("{}-guard", config.prefix),
-        record,
-        tip_height,
-        store.highest,
-    )
-    .await?;
+    // A store that is to begin at a certificate is empty until that block was fetched.
+    let stored_height = if floor.is_some() && store.highest == 0 { tip_height } else { store.highest };
+    let partition = format!("{}-guard", config.prefix);
+    let guard = Guard::open(context.child("guard"), partition, record, tip_height, stored_height).await?;
     let anchor = match &floor {
         Some(floor) if store.highest == 0 => Start::Floor(floor.clone()),
         _ => Start::Genesis(Block::genesis(config.genesis_hash).digested()),

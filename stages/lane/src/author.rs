@@ -209,13 +209,13 @@ impl AuthorLane {
             return false;
         }
         let steps = self.steps.range(sequence + 1..=reached).flat_map(|&step| self.held_at(step));
-        steps.into_iter().any(|batch| batch.follows(sequence - 1))
+        steps.into_iter().any(|batch| batch.follows(sequence.saturating_sub(1)))
     }
 
     /// Whether own batches wait behind the final mark and none of them may ever be listed there: the first has expired, or was numbered for a
     /// mark that has begun anew.
     pub(crate) fn is_stuck(&self, height: u64) -> bool {
-        let waiting = self.held_from(self.final_mark + 1).next().is_some();
+        let waiting = self.held_from(self.final_mark.saturating_add(1)).next().is_some();
         waiting && !self.following(self.final_mark).any(|batch| batch.expiry_height > height)
     }
 

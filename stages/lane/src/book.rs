@@ -255,7 +255,7 @@ impl LaneBook {
         let lane = self.lanes.get(author).filter(|lane| !lane.is_conflicted())?;
         let quorum = self.quorum();
         lane.following(mark).find(|batch| {
-            (first || batch.sequence == mark + 1)
+            (first || batch.sequence == mark.saturating_add(1))
                 && batch.epoch <= epoch
                 && batch.expiry_height >= height
                 && batch.expiry_height - height <= expiry_blocks

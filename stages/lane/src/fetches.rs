@@ -4,6 +4,7 @@
 //! 2. A batch is asked of its likely holders in turn (the ones named by whoever wants it, then its author, then all validators), beginning
 //!    at a place that depends on the digest, so that many requests spread over many peers.
 //! 3. Several are asked for at a time, as many as the limits say in all and [`FETCHES_PER_PEER_MAX`] per peer, up to eight in a message.
+//!    A peer that has as many to answer is passed over.
 //! 4. An answer "not held", a bad answer or [`FETCH_TIMEOUT_MS`] without any moves on to the next holder; after a full round a batch rests for
 //!    [`FETCH_RETRY_MS`].
 //!
@@ -24,6 +25,8 @@ pub const FETCH_RETRY_MS: u64 = 200;
 pub const FETCHES_PER_PEER_MAX: usize = 16;
 /// The most wants: 16 blocks full of batches. When there are more, the one with the highest height is dropped.
 pub const WANTED_MAX: usize = 16_384;
+/// Wants that are looked at for one request, the most urgent ones.
+const SCAN_MAX: usize = 512;
 /// The most holders named for a batch.
 const LIKELY_MAX: usize = 8;
 
@@ -145,9 +148,15 @@ impl Fetches {
         all: &[[u8; 32]],
     ) -> Option<([u8; 32], FetchRequest)> {
         self.expire(now_ms);
+        let busy = |peer: &[u8; 32], under_way: &BTreeMap<[u8; 32], usize>| {
+            under_way.get(peer).is_some_and(|&count| count >= FETCHES_PER_PEER_MAX)
+        };
+        if all.iter().all(|peer| peer == own || busy(peer, &self.under_way)) {
+            return None;
+        }
         let mut chosen: Option<[u8; 32]> = None;
         let mut request = FetchRequest::default();
-        for &(height, digest) in self.order.keys() {
+        for &(height, digest) in self.order.keys().take(SCAN_MAX) {
             if self.asked.len() >= in_flight_max || request.wanted.len() == FETCH_DIGESTS_MAX {
                 break;
             }
@@ -155,12 +164,18 @@ impl Fetches {
             if self.asked.contains_key(&digest) || now_ms < want.not_before_ms {
                 continue;
             }
-            let Some(peer) = want.holder(&digest, own, all, now_ms) else { continue };
-            let busy = self.under_way.get(&peer).is_some_and(|&count| count >= FETCHES_PER_PEER_MAX);
-            if busy || chosen.is_some_and(|chosen| chosen != peer) {
+            let holders = want.holders(&digest, own, all);
+            if want.attempts >= holders.len() {
+                want.attempts = 0;
+                want.not_before_ms = now_ms.saturating_add(FETCH_RETRY_MS);
                 continue;
             }
+            let free = (want.attempts..).zip(&holders[want.attempts..]).find(|(_, peer)| !busy(peer, &self.under_way));
+            let Some((place, &peer)) = free.filter(|(_, peer)| chosen.is_none_or(|chosen| chosen == **peer)) else {
+                continue;
+            };
             chosen = Some(peer);
+            want.attempts = place;
             self.asked.insert(digest, (peer, now_ms));
             *self.under_way.entry(peer).or_default() += 1;
             request.wanted.push(Wanted { digest, height });
@@ -170,28 +185,16 @@ impl Fetches {
 }
 
 impl Want {
-    /// Whom to ask now; `None` when a round is over and the batch rests.
-    fn holder(&mut self, digest: &Hash, own: &[u8; 32], all: &[[u8; 32]], now_ms: u64) -> Option<[u8; 32]> {
-        let likely = self.likely.iter().filter(|key| *key != own);
-        let likely_count = likely.clone().count();
-        let others = all.iter().filter(|key| *key != own && !self.likely.contains(key));
-        let others_count = others.clone().count();
-        let round = likely_count + others_count;
-        if round == 0 {
-            return None;
-        }
-        let place = self.attempts % (round + 1);
-        if place == round {
-            self.attempts = 0;
-            self.not_before_ms = now_ms.saturating_add(FETCH_RETRY_MS);
-            return None;
-        }
+    /// Whom to ask, in this order.
+    fn holders(&self, digest: &Hash, own: &[u8; 32], all: &[[u8; 32]]) -> Vec<[u8; 32]> {
         let start = usize::from(digest[0]);
-        if place < likely_count {
-            likely.cycle().nth((start + place) % likely_count).copied()
-        } else {
-            others.cycle().nth((start + place) % others_count).copied()
-        }
+        let turned = |keys: Vec<&[u8; 32]>| {
+            let count = keys.len();
+            (0..count).map(move |place| *keys[(start + place) % count]).collect::<Vec<_>>()
+        };
+        let likely = turned(self.likely.iter().filter(|key| *key != own).collect());
+        let others = turned(all.iter().filter(|key| *key != own && !self.likely.contains(key)).collect());
+        [likely, others].concat()
     }
 }
 

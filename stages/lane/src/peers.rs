@@ -116,7 +116,7 @@ impl PeerState {
             sending.window = 1;
         }
         sending.sent_to = sending.sent_to.max(base);
-        (sending.sent_to + 1, sending.window)
+        (sending.sent_to.saturating_add(1), sending.window)
     }
 
     /// Hears that a batch of the own lane was given to the link.

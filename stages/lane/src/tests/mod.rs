@@ -1,6 +1,11 @@
 //! Tests of this crate as a whole.
 #![allow(clippy::unwrap_used)]
 
+mod book;
+mod codecs;
+mod fetching;
+mod support;
+
 use crate::*;
 use ed25519_dalek::SigningKey;
 use tana_types::batch::Origin;
@@ -23,4 +28,16 @@ fn sequences_go_on_and_seals_are_valid() {
         assert_eq!(batch.seal_header().expiry_height.get(), 107);
         assert!(batch.seal_header().signature_is_valid());
     }
+}
+
+#[test]
+fn a_withdrawal_reaches_back_to_the_mark_and_is_said_once() {
+    let mut lane = Lane::new(support::chain(), support::signer(1), 41, 100);
+    lane.withdraw(38);
+    for (sequence, skipped) in [(42, 3), (43, 0)] {
+        let mut batch = support::batch(1, 1, 0, 1, 0);
+        assert_eq!(lane.seal(&mut batch, 0, 7).sequence, sequence);
+        assert_eq!(batch.seal_header().skipped.get(), skipped);
+    }
+    assert_eq!(lane.next_sequence(), 44);
 }

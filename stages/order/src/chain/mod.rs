@@ -64,7 +64,8 @@ pub struct StartPoint {
     pub tip: StartTip,
     /// The marks after it, see [`marks_by_author`].
     pub marks: AuthorMarks,
-    /// Roots of executed heights up to it: at least its own, and better all from the one on that it attests.
+    /// Roots of executed heights: its own, and all below it from the one on that it attests. Without the latter this validator cannot vote for
+    /// blocks that attest them, and where all validators lack the end of an epoch among them, the chain stands still.
     pub executed: Vec<ExecutedRoots>,
     /// Validator sets by epoch as keys in order: of its own epoch, and all later ones that are fixed (at least the next).
     pub sets: BTreeMap<u64, Vec<[u8; 32]>>,

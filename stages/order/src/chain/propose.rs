@@ -79,8 +79,10 @@ impl Chain {
     /// The roots for a block on `parent`, if there are any that it may attest.
     fn roots_to_attest(&self, parent: &Point) -> Option<ExecutedRoots> {
         let best = self.executed_height.min(parent.height).min(self.rules.attested_max(parent.executed_height));
-        if best > parent.executed_height || parent.header.is_none() {
-            return self.roots(best).copied();
+        let from = if parent.header.is_none() { 0 } else { parent.executed_height + 1 };
+        let newest = (from <= best).then(|| self.executed.range(from..=best).next_back()).flatten();
+        if let Some((_, roots)) = newest {
+            return Some(*roots);
         }
         parent.header.as_ref().map(|header| ExecutedRoots {
             height: header.executed_height,

@@ -1,6 +1,6 @@
-//! Tests of this crate as a whole.
+//! The orderer that asks nobody.
 
-use super::*;
+use crate::*;
 use tana_types::batch::Origin;
 use tana_types::key::PublicKey;
 use tana_types::payload::Payload;

@@ -4,12 +4,14 @@
 //! stopped; [`Agreement`] is what the node keeps of it. The crate that speaks consensus is tied to these in [`crate::consensus`], and tests
 //! tie something simpler.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
+use tana_consensus::NodeHandle;
 use tana_lane::Evidence;
 use tana_order::ExecutedRoots;
 use tana_store::{LogReader, Position};
@@ -133,22 +135,34 @@ pub struct AgreementStart {
     pub key: SigningKey,
     /// Where agreement may keep its own files.
     pub folder: PathBuf,
-    /// The last final block; none at the genesis.
-    pub tip: Option<BlockHeader>,
-    /// The last committed height.
-    pub committed: u64,
-    /// The lanes' marks after the tip, by author.
-    pub marks: Vec<([u8; 32], u64)>,
-    /// Roots from those that the tip attests up to the last executed height.
+    /// The last committed block; none at the genesis.
+    pub base: Option<BlockHeader>,
+    /// The lanes' marks after it, by author.
+    pub marks: BTreeMap<[u8; 32], u64>,
+    /// Roots of heights up to it that later headers may attest; its own at least.
     pub executed: Vec<ExecutedRoots>,
-    /// The validator sets that are fixed, ascending by epoch, from that of the last committed height on.
+    /// The validator sets that are fixed by it, ascending by epoch, from that of its own on.
     pub sets: Vec<(u64, Vec<Member>)>,
-    /// The hash of the last block before the epoch of the block above the tip, where this node has it.
+    /// The headers of final blocks above it, which this node executes by itself.
+    pub above: Vec<BlockHeader>,
+    /// The hash of the last block before the epoch of the next block, where this node has it.
     pub boundary: Option<Hash>,
+    /// A certificate of the last committed block, from a state sync.
+    pub certificate: Option<Vec<u8>>,
 }
 
 /// Agreement as the node keeps it.
 pub trait Agreement: Send {
+    /// The way to the crate that speaks consensus, where it is that.
+    fn handle(&self) -> Option<NodeHandle> {
+        None
+    }
+
+    /// Why it cannot go on, when it cannot.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// Ends it; nothing comes from it any more when this returns.
     fn stop(self: Box<Self>);
 }

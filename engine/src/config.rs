@@ -188,6 +188,8 @@ pub struct ConsensusConfig {
     pub leader_timeout_ms: u64,
     /// Batches of each other validator that are kept before a block lists them, 8 to 4,096.
     pub lane_quota_batches: usize,
+    /// Blocks that agreement keeps with their certificates for validators that were away, 0 (all) or 1,000 and more.
+    pub keep_heights: u64,
 }
 
 impl Default for ConsensusConfig {
@@ -197,6 +199,7 @@ impl Default for ConsensusConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             leader_timeout_ms: 1_000,
             lane_quota_batches: 256,
+            keep_heights: 100_000,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod channel;
 pub mod checkpointer;
 pub mod clock;
 pub mod config;
+pub mod consensus;
 pub mod cores;
 pub mod evidence_store;
 pub mod executor;

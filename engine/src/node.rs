@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use parking_lot::Mutex;
+use tana_consensus::NodeHandle;
 use tana_net::{Identity, Limits, ServerConfig, ServerError, TxServer};
 use tana_store::{DataLock, LogThread, StoreError};
 use tana_types::genesis::{Genesis, GenesisError};
+use tana_types::header::BlockHeader;
 use tana_types::key::PublicKey;
 use thiserror::Error;
 
@@ -34,8 +36,8 @@ use crate::published::Published;
 use crate::query::{NodeFacts, QueryService, READS_MAX};
 use crate::recover::recover;
 use crate::replay::{DataFolders, Progress, ReplayError};
-use crate::sync::SyncSide;
 use crate::sync::snapshot::SnapshotError;
+use crate::sync::{Floor, SyncSide};
 use crate::wiring::{ChainStanding, Wiring, WiringParts};
 
 /// How long a clean stop waits for what is inside.
@@ -184,6 +186,7 @@ pub struct StartReport {
 pub struct Node {
     report: StartReport,
     agreement: Option<Box<dyn Agreement>>,
+    evidence: Arc<EvidenceStore>,
     intake: Arc<NodeIntake>,
     server: Arc<Mutex<Option<TxServer>>>,
     executor: Executor,
@@ -200,11 +203,7 @@ pub struct Node {
 impl Node {
     /// Starts a node; returns when it takes transactions. `progress` hears what a long start is doing.
     pub fn start(config: &NodeConfig, progress: Progress<'_>) -> Result<Self, NodeError> {
-        Self::start_with(
-            config,
-            &|_, _| Err("this build cannot agree; set consensus.enabled to false".to_owned()),
-            progress,
-        )
+        Self::start_with(config, &crate::consensus::start, progress)
     }
 
     /// Starts a node whose blocks are agreed on by what `agreement` makes, when the configuration says that they are agreed on at all.
@@ -321,6 +320,7 @@ impl Node {
         intake.open(answers, Arc::new(queries));
         Ok(Self {
             agreement,
+            evidence,
             report,
             intake,
             server,
@@ -351,10 +351,23 @@ impl Node {
         &self.published
     }
 
+    /// The way to agreement, when blocks are agreed on.
+    pub fn consensus(&self) -> Option<NodeHandle> {
+        self.agreement.as_ref()?.handle()
+    }
+
+    /// Proofs against validators.
+    pub fn evidence(&self) -> &Arc<EvidenceStore> {
+        &self.evidence
+    }
+
     /// Waits for a failure, at most `timeout`.
     pub fn wait_for_failure(&self, timeout: Duration) -> Option<String> {
         if self.executor.has_failed() {
             self.failure.tell("a stage's thread ended by a panic; this is a defect of the node, please report it");
+        }
+        if let Some(reason) = self.agreement.as_ref().and_then(|agreement| agreement.failure()) {
+            self.failure.tell(reason);
         }
         self.failure.wait(timeout)
     }
@@ -414,24 +427,33 @@ fn start_agreement(
     host: Arc<PipelineHost>,
     make: AgreementMaker<'_>,
 ) -> Result<Box<dyn Agreement>, NodeError> {
-    let height = standing.tip.as_ref().map_or(0, |tip| tip.height);
-    let boundary = height - height % genesis.rules.epoch_blocks;
-    let known = standing.uncommitted.iter().find(|(height, _)| *height == boundary).map(|(_, hash)| *hash);
-    let boundary = match boundary {
+    let (mut base, mut certificate) = (standing.base, None);
+    if base.is_none() && standing.committed > 0 {
+        // The state came from others and no block has followed yet: the floor of the sync is the last committed block.
+        let floor = Floor::load(&config.data).map_err(system("read where the state sync ended"))?;
+        certificate = floor.as_ref().map(|floor| floor.certificate.clone());
+        base = floor.map(|floor| floor.header);
+    }
+    let tip = standing.above.last().or(base.as_ref()).map_or(0, |tip| tip.height);
+    let boundary = match tip - tip % genesis.rules.epoch_blocks.max(1) {
         0 => Some(genesis.hash()),
-        height => known.or_else(|| host.block_hash(height)),
+        boundary => {
+            let known = standing.above.iter().chain(&base).find(|header| header.height == boundary);
+            known.map(BlockHeader::hash).or_else(|| host.block_hash(boundary))
+        }
     };
     let start = AgreementStart {
         config: config.clone(),
         genesis,
         key,
         folder: config.data.join("consensus"),
-        tip: standing.tip,
-        committed: standing.committed,
+        base,
         marks: standing.marks,
         executed: standing.executed,
         sets: standing.sets,
+        above: standing.above,
         boundary,
+        certificate,
     };
     make(start, host).map_err(NodeError::Agreement)
 }

@@ -31,8 +31,8 @@ pub struct Recovered {
     pub tip: Tip,
     /// Final blocks that were not committed, in order.
     pub final_blocks: Vec<FinalBlock>,
-    /// The header of the last final block; none at the genesis.
-    pub tip_header: Option<BlockHeader>,
+    /// The header of the last committed block; none at the genesis, and behind a state sync until a block was committed.
+    pub base_header: Option<BlockHeader>,
     /// The lanes' marks after the last final block, by author.
     pub marks: BTreeMap<[u8; 32], u64>,
     /// Durable batches that no block lists and one may still list, by author and sequence.
@@ -152,7 +152,6 @@ impl Walk {
         }
         let block = Block { header, hash, batches };
         self.recovered.tip = tip_of(&block);
-        self.recovered.tip_header = Some(block.header.clone());
         if !self.recovered.final_blocks.is_empty() {
             self.keep_final(block, order_position, own);
             return Ok(());
@@ -171,6 +170,7 @@ impl Walk {
         self.recovered.blocks.push(block.header.height, position.to_u64());
         self.recovered.applied += u64::from(self.recovered.replayer.outcome.applied);
         self.recovered.replayed_blocks += 1;
+        self.recovered.base_header = Some(block.header);
         // Marks follow their authors when a set changes; the state says how.
         self.recovered.marks = marks_of(&self.recovered.replayer.state);
         Ok(())
@@ -186,7 +186,7 @@ impl Walk {
 }
 
 /// The lanes' marks by author.
-fn marks_of(state: &State) -> BTreeMap<[u8; 32], u64> {
+pub fn marks_of(state: &State) -> BTreeMap<[u8; 32], u64> {
     let progress = state.progress();
     let set = state.validators(state.epoch_of(progress.height));
     let mark = |(place, member): (usize, &Validator)| {
@@ -306,7 +306,7 @@ pub fn recover(
         None => Arc::new(BlockIndex::new(Vec::new())),
     };
     let mut headers = HeaderSource::open(&folders.logs, positions[1])?;
-    let tip_header = match positions[1] {
+    let base_header = match positions[1] {
         Some(_) => Some(header_at_checkpoint(&mut headers, &tip)?),
         // At the genesis, or behind a state sync, whose floor tells the header.
         None => None,
@@ -315,7 +315,7 @@ pub fn recover(
     let recovered = Recovered {
         tip,
         final_blocks: Vec::new(),
-        tip_header,
+        base_header,
         marks: marks_of(&replayer.state),
         spare_batches: Vec::new(),
         withdrawn: Vec::new(),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use tana_execute::PendingKind;
-use tana_order::SealedBatch;
+use tana_order::{Block, SealedBatch};
 use tana_types::amount::print_amount;
 use tana_types::batch::Batch;
 use tana_types::genesis::Genesis;
@@ -54,6 +54,25 @@ pub struct VerifyReport {
 /// and from there on by execution. The logs are only read; a node that runs on them does not mind, and what it writes meanwhile is
 /// checked as far as it is durable.
 pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Result<VerifyReport, ReplayError> {
+    verify(data, genesis, false, progress)
+}
+
+/// [`verify_log`], and every certificate that a header bears: its validators, their quorum and their signatures. The last certificate makes all
+/// blocks below it final, so that a log whose last block has one is wholly shown to be the chain's.
+pub fn verify_log_and_certificates(
+    data: &Path,
+    genesis: &Genesis,
+    progress: Progress<'_>,
+) -> Result<VerifyReport, ReplayError> {
+    verify(data, genesis, true, progress)
+}
+
+fn verify(
+    data: &Path,
+    genesis: &Genesis,
+    certificates: bool,
+    progress: Progress<'_>,
+) -> Result<VerifyReport, ReplayError> {
     let folders = DataFolders::new(data);
     let published = published_height(&folders);
     let mut audit = Audit::open(&folders, genesis.to_chain())?;
@@ -69,8 +88,12 @@ pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Res
     let mut state_root = replayer.attested.last().map_or([0; 32], |roots| roots.state_root);
     let mut committed = replayer.height;
     while let Some(ordered) = audit.next_header()? {
+        let certificate = ordered.certificate.clone();
         let block = audit.check_block(ordered)?;
         let replayed = replayer.apply(&block)?;
+        if certificates && !certificate.is_empty() {
+            check_certificate(&replayer, genesis, &block, &certificate)?;
+        }
         let recorded = audit.records.next_record(|record, _| replayer.compare(&replayed, &record))?;
         if recorded.is_some() {
             audit.report.committed_blocks += 1;
@@ -93,6 +116,25 @@ pub fn verify_log(data: &Path, genesis: &Genesis, progress: Progress<'_>) -> Res
     report.state_root = hex::encode(state_root);
     report.totals = check_totals(&replayer)?;
     Ok(report)
+}
+
+/// Checks a block's certificate against the validators of its epoch, as the state behind it knows them.
+fn check_certificate(
+    replayer: &Replayer,
+    genesis: &Genesis,
+    block: &Block,
+    certificate: &[u8],
+) -> Result<(), ReplayError> {
+    let set: Vec<[u8; 32]> =
+        replayer.state.validators(block.header.epoch).into_iter().map(|validator| validator.key.0).collect();
+    let certified = tana_consensus::certificate::check(&genesis.hash(), &set, certificate);
+    match certified {
+        Some(certified) if certified.hash == block.hash && certified.epoch == block.header.epoch => Ok(()),
+        _ => {
+            let reason = "its certificate is not one of its epoch's validators for it".to_owned();
+            Err(ReplayError::Broken { height: block.header.height, reason })
+        }
+    }
 }
 
 /// Adds up what every account and every waiting withdrawal holds, and compares it with the totals that the state claims.

@@ -3,6 +3,7 @@
 //! The channels are made first, because the log thread's output and the intake need their ends; the stages follow when the network's
 //! hub of answers exists.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +16,6 @@ use tana_net::AnswerHub;
 use tana_order::{ExecutedRoots, Orderer, SealedBatch, Solo, SoloConfig};
 use tana_store::checkpoint::MAP_BYTES_DEFAULT;
 use tana_store::{Checkpoint, CheckpointMode, Durable, DurableWriter, LogBackend, LogConfig, LogThread};
-use tana_types::Hash;
 use tana_types::account::{ACCOUNT_CURRENCIES_MAX, RECORD_BYTES};
 use tana_types::batch::{BATCH_BODY_BYTES_MAX, Batch, SEAL_BYTES};
 use tana_types::genesis::Genesis;
@@ -54,7 +54,7 @@ use crate::pipeline::{BLOCKS_IN_FLIGHT_MAX, BatchMark, ExecutedBlock, FinalBlock
 use crate::pool::Pool;
 use crate::published::Published;
 use crate::query::QUESTIONS_MAX;
-use crate::recover::Recovered;
+use crate::recover::{Recovered, marks_of};
 use crate::replay::{DataFolders, Replayer};
 use crate::sources::Sources;
 use crate::stage::{Stage, StageCounters};
@@ -143,18 +143,18 @@ pub struct WiringParts {
 
 /// Where the chain stands, as agreement must know it.
 pub struct ChainStanding {
-    /// The last final block; none at the genesis.
-    pub tip: Option<BlockHeader>,
     /// The last committed height.
     pub committed: u64,
-    /// The lanes' marks after the tip, by author.
-    pub marks: Vec<([u8; 32], u64)>,
-    /// Roots that headers above the tip, or final blocks that are not executed yet, may attest.
+    /// Its header; none at the genesis, and behind a state sync until a block was committed.
+    pub base: Option<BlockHeader>,
+    /// The lanes' marks after it, by author.
+    pub marks: BTreeMap<[u8; 32], u64>,
+    /// The roots of heights up to it that later headers may attest.
     pub executed: Vec<ExecutedRoots>,
-    /// The validator sets that are fixed behind the committed height.
+    /// The validator sets that are fixed behind it.
     pub sets: Vec<(u64, Vec<Member>)>,
-    /// The hashes of final blocks that are not committed yet, by height.
-    pub uncommitted: Vec<(u64, Hash)>,
+    /// The headers of final blocks above it.
+    pub above: Vec<BlockHeader>,
 }
 
 /// Threads ready to start.
@@ -251,12 +251,12 @@ impl Wiring {
         let Recovered { replayer, tip, final_blocks, withdrawn, batch_mark, blocks, applied, .. } = recovered;
         let (marks, spare_batches) = (recovered.marks, recovered.spare_batches);
         let standing = ChainStanding {
-            tip: recovered.tip_header,
             committed: replayer.height,
-            marks: marks.iter().map(|(author, mark)| (*author, *mark)).collect(),
+            base: recovered.base_header,
+            marks: marks_of(&replayer.state),
             executed: replayer.attested.roots().copied().collect(),
             sets: fixed_sets(&replayer.state, replayer.height),
-            uncommitted: final_blocks.iter().map(|block| (block.block.header.height, block.block.hash)).collect(),
+            above: final_blocks.iter().map(|block| block.block.header.clone()).collect(),
         };
         let pool = Arc::new(Pool::new(self.config.ingest.pool_batches));
         let buffers = Arc::new(Buffers::new(self.validator().0, pool.clone()));

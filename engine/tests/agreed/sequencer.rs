@@ -93,17 +93,18 @@ impl Sequencer {
     /// A node joins; what it has not committed is delivered, and two blocks that it has.
     pub fn join(&self, start: AgreementStart, host: Arc<PipelineHost>) -> Box<dyn Agreement> {
         let number = self.number(&start.key.verifying_key().to_bytes());
-        let tip = start.tip.as_ref().map_or(0, |tip| tip.height);
+        let base = start.base.as_ref().map_or(0, |base| base.height);
+        let tip = base + start.above.len() as u64;
         let mut state = self.lock();
-        if tip > 0 {
-            assert_eq!(start.tip.as_ref().unwrap().hash(), state.chain[tip as usize - 1].hash);
+        for header in start.base.iter().chain(&start.above) {
+            assert_eq!(header.hash(), state.chain[header.height as usize - 1].hash);
         }
-        if tip == state.chain.len() as u64 {
-            assert_eq!(start.marks.iter().copied().collect::<BTreeMap<_, _>>(), state.marks);
+        if base == state.chain.len() as u64 {
+            assert_eq!(start.marks, state.marks);
         }
         assert_eq!(start.boundary, Some(self.genesis_hash), "these chains stay in their first epoch");
         assert_eq!(start.sets.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [0, 1]);
-        for block in state.chain.iter().skip(start.committed.saturating_sub(2) as usize) {
+        for block in state.chain.iter().skip(base.saturating_sub(2) as usize) {
             host.finalized(block.clone());
         }
         let listed = state.chain.iter().skip(tip as usize).flat_map(|block| block.header.batches());
@@ -115,7 +116,7 @@ impl Sequencer {
         for roots in start.executed {
             assert_eq!(*state.roots.entry(roots.height).or_insert(roots), roots);
         }
-        state.members.insert(number, Member { host: host.clone(), outbox, executed, committed: start.committed });
+        state.members.insert(number, Member { host: host.clone(), outbox, executed, committed: base });
         drop(state);
         let sequencer = self.this.upgrade().unwrap();
         let there = sequencer.clone();

@@ -274,7 +274,7 @@ impl Run {
         self.again = wallets.iter().flat_map(|wallet| wallet.borrow().without_end()).collect();
         self.outcome.samples += sampled.into_inner();
         for wallet in &wallets {
-            add(&mut self.outcome.wallets, &wallet.borrow().counts());
+            self.outcome.wallets.add(&wallet.borrow().counts());
         }
         let reports = self.reports.borrow();
         (self.outcome.finals, self.outcome.applied_reports) = (reports.finals, reports.applied_count() as u64);
@@ -396,14 +396,4 @@ fn killed(victim: &mut Victim) -> Result<(), String> {
         Some(SIGKILL) => Ok(()),
         _ => Err(format!("the node ended by itself with {status}: {}", victim.errors())),
     }
-}
-
-fn add(sum: &mut WalletCounts, more: &WalletCounts) {
-    sum.sent += more.sent;
-    sum.resent += more.resent;
-    sum.applied += more.applied;
-    sum.failed += more.failed;
-    sum.skipped += more.skipped;
-    sum.rejected += more.rejected;
-    sum.answers_lost += more.answers_lost;
 }

@@ -21,6 +21,7 @@
 
 pub mod ceiling;
 pub mod chain;
+pub mod chaos;
 pub mod child;
 pub mod crash;
 pub mod dice;

@@ -99,6 +99,19 @@ pub struct WalletCounts {
     pub answers_lost: u64,
 }
 
+impl WalletCounts {
+    /// Adds those of another wallet.
+    pub fn add(&mut self, more: &Self) {
+        self.sent += more.sent;
+        self.resent += more.resent;
+        self.applied += more.applied;
+        self.failed += more.failed;
+        self.skipped += more.skipped;
+        self.rejected += more.rejected;
+        self.answers_lost += more.answers_lost;
+    }
+}
+
 /// The transactions of one stream.
 pub struct Wallet {
     chain: Chain,

@@ -1,7 +1,7 @@
 //! A small chain with real state, tree and checkpoints, whose certificates are a hash of what they certify; and a network in this thread.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

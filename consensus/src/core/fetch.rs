@@ -25,19 +25,24 @@ const ANSWERS_IN_FLIGHT_MAX: usize = 8;
 const OFFERS_MAX: usize = 100;
 const OFFER_PAUSE: Duration = Duration::from_millis(10);
 
-/// Notes batches that a block lists and that are not held here; they are asked for at once.
+/// Notes batches that a block lists and that are not held here; they are asked for at once. The bell rings only for what was not wanted before:
+/// whoever waits for the batches calls this again at every ring.
 pub(crate) fn want(shared: &Shared, header: &BlockHeader, missing: &[Hash]) {
     if missing.is_empty() {
         return;
     }
-    shared.with(|state| {
+    let more = shared.with(|state| {
+        let before = state.book.wanted();
         let set = state.sets.get(&header.epoch).map(|set| set.keys()).unwrap_or_default();
         for (lane, _, digest) in header.batches().filter(|(_, _, digest)| missing.contains(digest)) {
             let author = set.get(usize::from(lane)).copied();
             state.book.want(*digest, author, header.height, &[header.proposer]);
         }
+        state.book.wanted() > before
     });
-    shared.ring();
+    if more {
+        shared.ring();
+    }
 }
 
 /// Answers requests on the fetch channel.

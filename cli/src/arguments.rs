@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::devnet::arguments::DevnetArguments;
+use crate::commands::evidence::EvidenceArguments;
+use crate::commands::join::TrustedBlock;
 use crate::commands::keys::KeysCommand;
 use crate::commands::submit::arguments::SubmitArguments;
 use crate::commands::testnet::TestnetArguments;
@@ -145,6 +147,8 @@ pub enum Command {
         #[command(flatten)]
         node: NodeArguments,
     },
+    /// List the proofs against validators that a node keeps, each checked again
+    Evidence(EvidenceArguments),
     /// Replay the log from genesis and check every hash, signature, root and total
     VerifyLog(VerifyLogArguments),
     /// Print a completion script for a shell
@@ -186,6 +190,7 @@ pub struct InitArguments {
 #[command(after_help = "Examples:\n  \
     tana validator\n  \
     tana validator --home ./demo --listen 0.0.0.0:9002\n  \
+    tana validator --join                       a new validator: the state first, then blocks\n  \
     RUST_LOG=debug tana validator 2> node.log\n\n\
     Ctrl-C or SIGTERM: takes nothing more in, finishes what it has, and stops; a second one ends it at once\n\
     (nothing that was reported final or applied is lost).")]
@@ -208,6 +213,12 @@ pub struct ValidatorArguments {
     /// Write logs instead of the live line, even on a terminal
     #[arg(long)]
     pub no_live: bool,
+    /// With an empty data folder, take the chain's state from the other validators first
+    #[arg(long)]
+    pub join: bool,
+    /// Join from this block on instead of from the genesis: its height and hash, from somebody you trust
+    #[arg(long, value_name = "HEIGHT:HASH", requires = "join")]
+    pub trust: Option<TrustedBlock>,
     /// Stop when standard input ends: so a validator that another program started does not outlive it
     #[arg(long)]
     pub stop_with_input: bool,

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tana_engine::config::ConsensusConfig;
+
 /// What differs from one node to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeChoices {
@@ -11,12 +13,17 @@ pub struct NodeChoices {
     pub listen: SocketAddr,
     /// TCP address for HTTP; none serves none.
     pub http: Option<SocketAddr>,
+    /// Whether blocks are agreed on.
+    pub consensus: bool,
+    /// UDP address for links between validators.
+    pub links: SocketAddr,
 }
 
 impl NodeChoices {
     /// A node that listens on `listen`, everything else at its default.
     pub fn listening(listen: SocketAddr) -> Self {
-        Self { data: "data".to_owned(), listen, http: None }
+        let ConsensusConfig { enabled: consensus, listen: links, .. } = ConsensusConfig::default();
+        Self { data: "data".to_owned(), listen, http: None, consensus, links }
     }
 }
 
@@ -27,7 +34,11 @@ pub fn node_text(choices: &NodeChoices) -> String {
         None => "# http = \"127.0.0.1:9001\"\n".to_owned(),
     };
     let data = toml::Value::String(choices.data.clone());
-    format!("{HEAD}data = {data}\n{FILES}{LISTEN}listen = \"{}\"\n{HTTP}{http}{TAIL}", choices.listen)
+    let NodeChoices { listen, consensus, links, .. } = choices;
+    format!(
+        "{HEAD}data = {data}\n{FILES}{LISTEN}listen = \"{listen}\"\n{HTTP}{http}{TAIL}{CONSENSUS}enabled = {consensus}\n\
+         {LINKS}listen = \"{links}\"\n{CONSENSUS_TAIL}"
+    )
 }
 
 const HEAD: &str = "\
@@ -109,11 +120,35 @@ writer = \"auto\"
 segment_mib = 128
 # Whether look-up tables by transaction and by account are built for sealed segments.
 index = true
+# Heights that are kept below the checkpoint, 100 and more; 0 keeps everything, which makes the node an archive.
+keep_heights = 0
+# Heights that are kept below a checkpoint, at least 100; whole segments below go. 0 keeps everything, which makes the node an archive.
+keep_heights = 0
 
 # When checkpoints are written.
 [checkpoint]
 # Seconds between checkpoints, 1 to 86,400. A restart replays the log from the last one.
 interval_s = 10
+";
+
+const CONSENSUS: &str = "
+# How validators agree.
+[consensus]
+# Whether blocks are agreed on with the other validators. false is for a lone validator that orders by itself; its blocks bear no
+# certificates.
+";
+
+const LINKS: &str = "\
+# UDP address for links between validators: 9000 + 10 x i for validator i. The others reach it at the address of the genesis.
+";
+
+const CONSENSUS_TAIL: &str = "\
+# How long a leader may take to propose before the next one's turn, milliseconds, 50 to 60,000.
+leader_timeout_ms = 1000
+# Batches of each other validator that are kept before a block lists them, 8 to 4,096.
+lane_quota_batches = 256
+# Blocks that agreement keeps with their certificates for validators that were away, 0 (all) or 1,000 and more.
+keep_heights = 100000
 ";
 
 #[cfg(test)]

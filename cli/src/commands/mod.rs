@@ -1,7 +1,9 @@
 //! One module for each command, or for each family of commands that differ by one question.
 
 pub mod devnet;
+pub mod evidence;
 pub mod init;
+pub mod join;
 pub mod keys;
 pub mod query;
 pub mod submit;
@@ -40,6 +42,7 @@ pub fn run(arguments: Tana, output: &Output) -> Result<(), CliError> {
         Command::Currencies { node } => query::currencies(&node, &home()?, output),
         Command::Status { node } => query::status(&node, &home()?, output),
         Command::Metrics { node } => query::metrics(&node, &home()?, output),
+        Command::Evidence(choices) => evidence::run(&choices, home, output),
         Command::VerifyLog(choices) => verify_log::run(&choices, &home()?, output),
     }
 }

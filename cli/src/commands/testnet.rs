@@ -134,8 +134,13 @@ impl Host {
 
     fn node_toml(&self) -> Result<String, CliError> {
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port + 1));
-        let text =
-            node_text(&NodeChoices { data: DATA.to_owned(), listen: self.everywhere(self.port + 2), http: Some(http) });
+        let text = node_text(&NodeChoices {
+            data: DATA.to_owned(),
+            listen: self.everywhere(self.port + 2),
+            http: Some(http),
+            consensus: true,
+            links: self.everywhere(self.port),
+        });
         let config: NodeConfig = toml::from_str(&text).map_err(|error| CliError::Usage(error.to_string()))?;
         config.check()?;
         Ok(text)
@@ -268,6 +273,7 @@ mod tests {
         let config: NodeConfig = toml::from_str(&host.node_toml().unwrap()).unwrap();
         assert_eq!(config.listen, "0.0.0.0:9102".parse().unwrap());
         assert_eq!(config.http, Some("127.0.0.1:9101".parse().unwrap()));
+        assert_eq!((config.consensus.enabled, config.consensus.listen), (true, "0.0.0.0:9100".parse().unwrap()));
         assert_eq!(config.data, PathBuf::from(DATA));
     }
 }

@@ -44,6 +44,9 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
         signals::stop_with_input(stopping.clone())?;
     }
 
+    if arguments.join {
+        super::join::run(&config, arguments.trust, output).inspect_err(|_| live.clear())?;
+    }
     let node = Node::start(&config, &|what, done, total| live.step(what, done, total));
     let node = node.map_err(|error| {
         live.clear();

@@ -8,8 +8,19 @@ use tana_engine::published::LatencySummary;
 
 use super::view::{Health, PeerView};
 
-/// The text of everything that a node tells.
-pub fn text(reading: &MetricsReading, health: &Health, peers: &[PeerView]) -> String {
+/// A counter without labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// How many.
+    pub value: u64,
+}
+
+/// The text of everything that a node tells; `counters` are those of agreement.
+pub fn text(reading: &MetricsReading, health: &Health, peers: &[PeerView], counters: &[Counter]) -> String {
     let mut page = Page::default();
     heights(&mut page, reading, health);
     transactions(&mut page, reading);
@@ -28,6 +39,9 @@ pub fn text(reading: &MetricsReading, health: &Health, peers: &[PeerView]) -> St
     );
     network(&mut page, reading);
     links(&mut page, peers);
+    for counter in counters {
+        page.counter(counter.name, counter.help, counter.value);
+    }
     page.text
 }
 
@@ -113,6 +127,12 @@ fn links(page: &mut Page, peers: &[PeerView]) {
                 let labels = [("peer", peer.key.as_str()), ("direction", direction), ("channel", channel)];
                 page.sample("tana_link_bytes_total", &labels, bytes);
             }
+        }
+    }
+    page.family("tana_link_wire_bytes_total", "counter", "UDP payload between validators.");
+    for peer in peers {
+        for (direction, bytes) in [("in", peer.wire_bytes_in), ("out", peer.wire_bytes_out)] {
+            page.sample("tana_link_wire_bytes_total", &[("peer", &peer.key), ("direction", direction)], bytes);
         }
     }
     page.family("tana_link_dropped_messages_total", "counter", "Messages dropped where a queue was full.");

@@ -54,14 +54,20 @@ pub struct PeerView {
     pub connected_s: u64,
     /// The measured round trip, milliseconds.
     pub round_trip_ms: f64,
-    /// Bytes received, by channel.
+    /// Bytes of messages received, by channel.
     pub bytes_in: BTreeMap<String, u64>,
-    /// Bytes sent, by channel.
+    /// Bytes of messages sent, by channel.
     pub bytes_out: BTreeMap<String, u64>,
     /// Messages dropped because a queue was full, by channel.
     pub dropped: BTreeMap<String, u64>,
+    /// UDP payload received, QUIC's own words and repeats included.
+    pub wire_bytes_in: u64,
+    /// UDP payload sent.
+    pub wire_bytes_out: u64,
     /// Why it is blocked; empty when it is not.
     pub blocked: String,
+    /// Why the last connection or attempt ended.
+    pub last_error: String,
 }
 
 impl PeerView {

@@ -243,6 +243,8 @@ fn node_toml(port: u16, arguments: &DevnetArguments) -> Result<String, CliError>
     set("genesis", "../genesis.toml".into())?;
     set("listen", local(port + 2).to_string().into())?;
     set("http", local(port + 1).to_string().into())?;
+    set("consensus.enabled", (!arguments.solo).into())?;
+    set("consensus.listen", local(port).to_string().into())?;
     // Many validators share the cores here; tying each one's stages to the same core would make them wait for each other.
     set("threads.pin", false.into())?;
     set("order.empty_interval_ms", (arguments.empty_interval_ms as i64).into())?;

@@ -96,6 +96,8 @@ pub struct Summary {
     pub dropped: BTreeMap<String, u64>,
     /// Bytes between validators per transaction and receiving validator.
     pub bytes_between_validators_per_tx: f64,
+    /// The same as UDP payload, with QUIC's own words and repeats.
+    pub wire_bytes_between_validators_per_tx: f64,
     /// Mean bytes of a transaction.
     pub transaction_bytes: f64,
     /// What went wrong; empty when nothing did.
@@ -132,8 +134,13 @@ impl Summary {
             .zip(&begin.cpu)
             .map(|((name, after), (_, before))| (name.clone(), after.saturating_sub(*before).as_secs_f64() / seconds))
             .collect();
-        let bytes = end.link_bytes.saturating_sub(begin.link_bytes) as f64;
         let receivers = validators.saturating_sub(1) as f64;
+        let per_transaction = |after: u64, before: u64| match finalized.transactions {
+            transactions @ 1.. if receivers > 0.0 => {
+                rounded(after.saturating_sub(before) as f64 / transactions as f64 / receivers, 1)
+            }
+            _ => 0.0,
+        };
         let full = finalized.blocks - finalized.empty;
         let (height, state_root) = roots;
         let mut different: Vec<&String> = state_root.values().collect();
@@ -169,10 +176,8 @@ impl Summary {
             sent: report.map_or(0, |report| report.totals.sent),
             unanswered: report.map_or(0, |report| report.unanswered),
             dropped: report.map(|report| report.codes.clone()).unwrap_or_default(),
-            bytes_between_validators_per_tx: match finalized.transactions {
-                transactions @ 1.. if receivers > 0.0 => rounded(bytes / transactions as f64 / receivers, 1),
-                _ => 0.0,
-            },
+            bytes_between_validators_per_tx: per_transaction(end.link_bytes, begin.link_bytes),
+            wire_bytes_between_validators_per_tx: per_transaction(end.wire_bytes, begin.wire_bytes),
             transaction_bytes: report.map_or(0.0, |report| report.bytes_per_transaction),
             state_root,
             failures: report
@@ -262,6 +267,7 @@ mod tests {
             cpu: names.map(|name| (name.to_owned(), Duration::from_millis(cpu_ms))).to_vec(),
             resident_mib: names.map(|name| (name.to_owned(), 12.3)).to_vec(),
             link_bytes,
+            wire_bytes: 2 * link_bytes,
         }
     }
 
@@ -288,6 +294,7 @@ mod tests {
         assert_eq!(summary.cpu_cores["validator-1"], 0.5);
         assert_eq!(summary.cpu_cores_validators, 1.0);
         assert_eq!(summary.bytes_between_validators_per_tx, 180.0);
+        assert_eq!(summary.wire_bytes_between_validators_per_tx, 360.0);
     }
 
     #[test]

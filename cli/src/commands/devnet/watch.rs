@@ -39,8 +39,10 @@ pub struct Reading {
     pub cpu: Vec<(String, Duration)>,
     /// Resident memory by process, MiB.
     pub resident_mib: Vec<(String, f64)>,
-    /// Bytes that validators have sent each other since their start.
+    /// Bytes of messages that validators have sent each other since their start.
     pub link_bytes: u64,
+    /// The same as UDP payload.
+    pub wire_bytes: u64,
 }
 
 /// What `/health` of `member` says; none when it does not answer.
@@ -52,7 +54,7 @@ pub fn health(member: &Member) -> Option<Health> {
 pub fn read(network: &Network, processes: &[Process], others: &[(&str, u32)]) -> Reading {
     let at = Instant::now();
     let healths: Vec<Health> = network.members.iter().filter_map(health).collect();
-    let link_bytes = network.members.iter().filter_map(peers).flatten().map(|peer| peer.bytes_out_all()).sum();
+    let peers: Vec<PeerView> = network.members.iter().filter_map(peers).flatten().collect();
     let ids = || {
         let validators = processes.iter().map(|process| (process.name(), process.id()));
         validators.chain(others.iter().copied()).map(|(name, id)| (name.to_owned(), id))
@@ -66,7 +68,8 @@ pub fn read(network: &Network, processes: &[Process], others: &[(&str, u32)]) ->
         epoch: at_quorum(|health| health.epoch),
         cpu: ids().map(|(name, id)| (name, cpu_time(id))).collect(),
         resident_mib: ids().map(|(name, id)| (name, resident_mib(id))).collect(),
-        link_bytes,
+        link_bytes: peers.iter().map(PeerView::bytes_out_all).sum(),
+        wire_bytes: peers.iter().map(|peer| peer.wire_bytes_out).sum(),
     }
 }
 

@@ -47,7 +47,7 @@ pub fn two(stage: &mut Stage) -> Result<(), Trouble> {
 
 /// All die at once, as in a power failure, and come back.
 pub fn all(stage: &mut Stage) -> Result<(), Trouble> {
-    let heights: Vec<u64> = (0..4).map(|machine| stage.finalized(machine)).collect();
+    let heights = stage.heights(&[0, 1, 2, 3])?;
     for machine in 0..4 {
         stage.kill(machine)?;
     }
@@ -57,8 +57,7 @@ pub fn all(stage: &mut Stage) -> Result<(), Trouble> {
     }
     let begun = Instant::now();
     stage.until("all answer again", RECOVERY, |stage| (0..4).all(|machine| stage.health(machine).is_some()))?;
-    for (machine, before) in heights.into_iter().enumerate() {
-        let after = stage.finalized(machine);
+    for (machine, (before, after)) in heights.into_iter().zip(stage.heights(&[0, 1, 2, 3])?).enumerate() {
         if after < before {
             return Err(Trouble::Violation(format!("validator {machine} forgot heights {after} to {before}")));
         }
@@ -98,11 +97,11 @@ pub fn leader(stage: &mut Stage) -> Result<(), Trouble> {
 /// One is away for a minute under 10,000 transactions a second.
 pub fn away(stage: &mut Stage) -> Result<(), Trouble> {
     stage.goes_on(&[0, 1, 2, 3], RECOVERY)?;
-    let (before, finals) = (stage.finalized(0), stage.finals());
+    let (before, finals) = (stage.heights(&[0])?, stage.finals());
     stage.kill(3)?;
     let away = stage.seconds(60);
     stage.hold(away)?;
-    let blocks = stage.finalized(0).saturating_sub(before);
+    let blocks = stage.heights(&[0])?[0].saturating_sub(before[0]);
     let per_s = (stage.finals() - finals) as f64 / away.as_secs_f64();
     stage.note(Figure::new("away s", away.as_secs_f64()));
     stage.note(Figure::new("blocks missed", blocks as f64));

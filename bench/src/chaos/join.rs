@@ -22,6 +22,7 @@ pub fn join(stage: &mut Stage) -> Result<(), Trouble> {
     let place = stage.network.members.len();
     stage.network.add_new(&stage.lab, place)?;
     let new = stage.add_machine();
+    stage.machines[new].words = vec!["--join"];
     stage.loose.push(new);
     let epoch = stage.health(0).map_or(0, |health| health.epoch) + EPOCHS_AHEAD;
     submit_change(stage, new, epoch)?;

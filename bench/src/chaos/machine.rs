@@ -28,6 +28,8 @@ const TAIL_LINES: usize = 8;
 pub struct Machine {
     /// The validator.
     pub member: Member,
+    /// Further words for `tana validator`, such as `--join`.
+    pub words: Vec<&'static str>,
     program: PathBuf,
     child: Option<Child>,
     is_paused: bool,
@@ -36,7 +38,7 @@ pub struct Machine {
 impl Machine {
     /// A machine for `member`; nothing runs yet. `program` is this program.
     pub fn new(member: Member, program: &Path) -> Self {
-        Self { member, program: program.to_owned(), child: None, is_paused: false }
+        Self { member, words: Vec::new(), program: program.to_owned(), child: None, is_paused: false }
     }
 
     /// Starts the validator.
@@ -52,7 +54,7 @@ impl Machine {
         let output = log.try_clone().map_err(failed)?;
         let mut command = lab.command(self.member.machine, &self.program);
         command.args(["tana", "validator", "--no-live", "--json", "--stop-with-input", "--config"]);
-        command.arg(self.member.config());
+        command.arg(self.member.config()).args(&self.words);
         let child =
             command.stdin(Stdio::piped()).stdout(output).stderr(log).process_group(0).spawn().map_err(failed)?;
         remains::note_process(child.id());

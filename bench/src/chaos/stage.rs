@@ -30,6 +30,8 @@ const VOTES: Duration = Duration::from_secs(180);
 const STOP: Duration = Duration::from_secs(60);
 /// How long all validators may take to come to one height when everything is good again.
 const TOGETHER: Duration = Duration::from_secs(120);
+/// How long a validator may take to answer a question at all.
+const ANSWERS: Duration = Duration::from_secs(30);
 /// Blocks that must be added for a chain to count as going on.
 const GROWTH_BLOCKS: u64 = 3;
 /// How many blocks a validator may be behind the others and still count as caught up: half a second of them.
@@ -93,6 +95,8 @@ pub struct Stage {
     pub figures: Vec<Figure>,
     /// Machines whose disks are only compared block by block: they began with a snapshot, or are not meant to be honest.
     pub loose: Vec<usize>,
+    /// The machine whose validator is about to end by itself, as the scenario wants it to.
+    pub is_to_end: Option<usize>,
     /// Chance.
     pub dice: Dice,
     /// What holds for all scenarios.
@@ -117,6 +121,7 @@ impl Stage {
             network,
             figures: Vec::new(),
             loose: Vec::new(),
+            is_to_end: None,
             dice: Dice::new(settings.seed),
             settings: settings.clone(),
             begun,
@@ -179,6 +184,24 @@ impl Stage {
         self.health(machine).map_or(0, |health| health.finalized_height)
     }
 
+    /// The same of several machines, each of which must answer.
+    ///
+    /// # Errors
+    /// [`Trouble`] when one does not.
+    pub fn heights(&mut self, machines: &[usize]) -> Result<Vec<u64>, Trouble> {
+        let mut heights = Vec::with_capacity(machines.len());
+        for machine in machines {
+            let what = format!("{} answers", self.machines[*machine].member.name);
+            let mut found = None;
+            self.until(&what, ANSWERS, |stage| {
+                found = stage.health(*machine).map(|health| health.finalized_height);
+                found.is_some()
+            })?;
+            heights.extend(found);
+        }
+        Ok(heights)
+    }
+
     /// Reports of final transactions that the clients got.
     pub fn finals(&self) -> u64 {
         self.load.as_ref().map_or(0, Load::finals)
@@ -226,7 +249,9 @@ impl Stage {
         if self.settings.stopping.load(Ordering::SeqCst) {
             return Err(Trouble::Interrupted);
         }
-        Ok(self.machines.iter_mut().try_for_each(Machine::check)?)
+        let is_to_end = self.is_to_end;
+        let mut others = self.machines.iter_mut().enumerate().filter(|(number, _)| Some(*number) != is_to_end);
+        Ok(others.try_for_each(|(_, machine)| machine.check())?)
     }
 
     /// How each validator stands, as a sentence for reports of failures.
@@ -257,7 +282,7 @@ impl Stage {
     /// # Errors
     /// [`Trouble`] when it does not within `within`.
     pub fn goes_on(&mut self, machines: &[usize], within: Duration) -> Result<Duration, Trouble> {
-        let before: Vec<u64> = machines.iter().map(|machine| self.finalized(*machine)).collect();
+        let before = self.heights(machines)?;
         let finals = self.finals();
         self.until("the chain goes on", within, |stage| {
             let has_grown = |(machine, before): (&usize, &u64)| stage.finalized(*machine) >= before + GROWTH_BLOCKS;
@@ -271,10 +296,9 @@ impl Stage {
     /// [`Trouble::Violation`] when something becomes final all the same.
     pub fn stands_still(&mut self, machines: &[usize], settle: Duration, duration: Duration) -> Result<(), Trouble> {
         self.hold(settle)?;
-        let before: Vec<u64> = machines.iter().map(|machine| self.finalized(*machine)).collect();
+        let before = self.heights(machines)?;
         self.hold(duration)?;
-        for (machine, before) in machines.iter().zip(before) {
-            let after = self.finalized(*machine);
+        for ((machine, before), after) in machines.iter().zip(before).zip(self.heights(machines)?) {
             if after > before {
                 let name = &self.machines[*machine].member.name;
                 let reason = format!("{name} went on from height {before} to {after} without a quorum");

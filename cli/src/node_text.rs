@@ -122,8 +122,6 @@ segment_mib = 128
 index = true
 # Heights that are kept below the checkpoint, 100 and more; 0 keeps everything, which makes the node an archive.
 keep_heights = 0
-# Heights that are kept below a checkpoint, at least 100; whole segments below go. 0 keeps everything, which makes the node an archive.
-keep_heights = 0
 
 # When checkpoints are written.
 [checkpoint]

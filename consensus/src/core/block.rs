@@ -9,22 +9,25 @@
 //! genesis:  length 32, then the genesis hash
 //! ```
 //!
-//! A header has at least 230 bytes, so the two cannot be taken for each other. The decoder knows the chain's genesis hash and takes no
+//! A header has at least 232 bytes, so the two cannot be taken for each other. The decoder knows the chain's genesis hash and takes no
 //! other; it takes exactly the bytes that the encoder would write.
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use commonware_codec::{Buf, EncodeSize, Error as CodecError, Read, Write};
 use commonware_consensus::types::Height;
 use commonware_consensus::{BoundedBlock, Heightable};
 use commonware_cryptography::{Digested, Digestible};
 use tana_types::Hash;
-use tana_types::header::{BlockHeader, HEADER_BYTES_MAX};
+use tana_types::header::{BLOCK_BATCHES_MAX, BlockHeader, LANES_MAX};
 
 /// What agreement names a block by: the header's hash.
 pub type Digest = commonware_cryptography::blake3::Digest;
 
 /// Bytes in front of a block that say how long it is.
 const LENGTH_BYTES: usize = 4;
+
+/// The most bytes behind the length: 232 fixed bytes of a header, 12 a lane, 32 a batch.
+const CONTENT_BYTES_MAX: usize = 232 + 12 * LANES_MAX + 32 * BLOCK_BATCHES_MAX;
 
 /// What the decoder of blocks must know: the chain that it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,18 +41,23 @@ pub struct BlockConfig {
 pub struct Block {
     header: Option<BlockHeader>,
     hash: Hash,
+    content: Bytes,
 }
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;
 
 impl Block {
     /// The chain's start, at height 0.
     pub fn genesis(genesis_hash: Hash) -> Self {
-        Self { header: None, hash: genesis_hash }
+        Self { header: None, hash: genesis_hash, content: Bytes::copy_from_slice(&genesis_hash) }
     }
 
     /// The block of a header.
     pub fn new(header: BlockHeader) -> Self {
-        let hash = header.hash();
-        Self { header: Some(header), hash }
+        let (hash, content) = (header.hash(), header.encode().into());
+        Self { header: Some(header), hash, content }
     }
 
     /// The header; none at height 0.
@@ -67,24 +75,18 @@ impl Block {
         let digest = self.digest();
         Digested::precomputed(self, digest)
     }
-
-    fn content(&self) -> Vec<u8> {
-        self.header.as_ref().map_or_else(|| self.hash.to_vec(), BlockHeader::encode)
-    }
 }
 
 impl Write for Block {
     fn write(&self, buffer: &mut impl BufMut) {
-        let content = self.content();
-        buffer.put_u32_le(content.len() as u32);
-        buffer.put_slice(&content);
+        buffer.put_u32_le(self.content.len() as u32);
+        buffer.put_slice(&self.content);
     }
 }
 
 impl EncodeSize for Block {
     fn encode_size(&self) -> usize {
-        LENGTH_BYTES
-            + self.header.as_ref().map_or(32, |header| 230 + 12 * header.lanes.len() + 32 * header.batch_count())
+        LENGTH_BYTES + self.content.len()
     }
 }
 
@@ -96,7 +98,7 @@ impl Read for Block {
             return Err(CodecError::EndOfBuffer);
         }
         let length = buffer.get_u32_le() as usize;
-        if length > HEADER_BYTES_MAX {
+        if length > CONTENT_BYTES_MAX {
             return Err(CodecError::InvalidLength(length));
         }
         if buffer.remaining() < length {
@@ -139,7 +141,7 @@ impl commonware_consensus::Block for Block {
 
 impl BoundedBlock for Block {
     fn max_encode_size(_: &BlockConfig) -> usize {
-        LENGTH_BYTES + HEADER_BYTES_MAX
+        LENGTH_BYTES + CONTENT_BYTES_MAX
     }
 }
 

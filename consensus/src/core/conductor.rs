@@ -167,30 +167,18 @@ where
             return;
         }
         self.told = Some(news);
-        let (members, later) = shared.with(|state| {
+        let (all, gone) = shared.with(|state| {
             state.sets.retain(|of, _| *of + 1 >= epoch);
-            let members = state.sets.get(&epoch).map(|set| set.keys()).unwrap_or_default();
-            let later = state.sets.range(epoch + 1..).flat_map(|(_, set)| set.keys()).collect::<Vec<_>>();
-            (members, later)
-        });
-        let all = members.iter().chain(&later).copied().collect::<BTreeSet<_>>();
-        if self.tracked_epoch == Some(epoch) && self.tracked == all {
-            return;
-        }
-        let later = later.into_iter().filter(|key| !members.contains(key)).collect::<BTreeSet<_>>();
-        let later = later.into_iter().collect::<Vec<_>>();
-        let gone = shared.with(|state| {
-            state.marks_changed = true;
-            let gone = state.book.set_members(&members, &later);
-            for digest in &gone {
-                state.own.remove(digest);
-            }
-            gone
+            let gone = state.set_members(epoch);
+            (state.members.clone(), gone)
         });
         if !gone.is_empty() {
             shared.host.forget(&gone);
         }
         self.parts.keyring.replace(all.iter());
+        if self.tracked_epoch == Some(epoch) && self.tracked == all {
+            return;
+        }
         let peers = Set::from_iter_dedup(all.iter().filter_map(|key| self.parts.keyring.get(key)));
         // Sets of peers are numbered upwards; those of all nodes in step, as far as they know the same.
         self.updates = if self.tracked_epoch == Some(epoch) { self.updates + 1 } else { 0 };
@@ -213,7 +201,7 @@ where
         let signer = shared.schemes.signer(epoch, &parts.key);
         let (scheme, reason) = match signer {
             None => {
-                parts.guard.not_a_member().await?;
+                parts.guard.not_a_member(epoch).await?;
                 ((*verifier).clone(), "the key is not in this epoch's validator set")
             }
             Some(signer) if parts.guard.may_vote(epoch).await? => (signer, ""),

@@ -13,7 +13,7 @@
 //! | any | at least n | votes, if agreement's store reaches the host's tip; otherwise it is an older copy |
 //!
 //! The inside is written first, so a crash between the two leaves it ahead, which is fine. A refusal is remembered inside. It ends when an
-//! epoch begins whose set does not hold the key: a key that joins again later has no votes of those epochs to contradict.
+//! epoch above the last one voted in begins whose set does not hold the key: a key that joins again later has no votes of those epochs to contradict.
 
 use std::sync::Arc;
 
@@ -154,9 +154,11 @@ impl<E: Environment> Guard<E> {
         Ok(true)
     }
 
-    /// An epoch begins whose set does not hold the key.
-    pub(crate) async fn not_a_member(&mut self) -> Result<(), StartError> {
-        if self.refusal.take().is_some() {
+    /// `epoch` begins, whose set does not hold the key.
+    pub(crate) async fn not_a_member(&mut self, epoch: u64) -> Result<(), StartError> {
+        // An epoch at or below the last one voted in says nothing: the key was in the set after it.
+        if self.refusal.is_some() && epoch > self.record.epoch {
+            self.refusal = None;
             self.write().await?;
         }
         Ok(())

@@ -324,9 +324,12 @@ where
         schemes,
         clock_offset_ms: config.clock_offset_ms,
     }));
+    let company = if shared.schemes.verifier(epoch).is_some() { epoch } else { epochs.of(base_height + 1) };
     shared.with(|state| {
         state.book.finalized(&start.marks, base_height);
         state.sets = start.sets.into_iter().map(|set| (set.epoch, set)).collect();
+        // The host may tell held batches as soon as this returns, so the lanes must be known by then.
+        state.set_members(company)
     });
 
     let resolver = resolver::init(

@@ -4,14 +4,14 @@
 //! for single calls and never across a wait. Whoever changes them rings the bell; a task that waits for a block to become valid or
 //! proposable looks again then, or at the time that the machine named. So nothing polls, and an idle validator does nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use commonware_runtime::Clock;
 use parking_lot::Mutex;
-use tana_lane::{Evidence, LaneBook};
+use tana_lane::{Evidence, HeldBatch, LaneBook};
 use tana_order::{Chain, Now};
 use tana_types::Hash;
 use tokio::sync::watch;
@@ -23,6 +23,9 @@ use crate::api::{ConsensusStatus, Counts, EpochSet, Event, Execution, Host};
 /// Proofs against one validator that are handed to the host; more of them tell nothing new.
 const EVIDENCE_PER_VALIDATOR_MAX: usize = 64;
 
+/// Own batches that wait for this validator to be in a set; a pool of batches in memory is smaller.
+const OWN_UNPLACED_MAX: usize = 1_024;
+
 /// What is behind the lock.
 pub(crate) struct State {
     /// Blocks.
@@ -31,6 +34,8 @@ pub(crate) struct State {
     pub book: LaneBook,
     /// Sealed bytes of own batches that are sent to others, by digest; as many as the own lane has unsettled batches.
     pub own: BTreeMap<Hash, Bytes>,
+    /// Own held batches that wait until this validator is in a known set: the lane book has no lane for them before.
+    pub unplaced: Vec<HeldBatch>,
     /// The last block handed to the host.
     pub finalized: (u64, Hash),
     /// The last height whose commit record is durable.
@@ -39,6 +44,8 @@ pub(crate) struct State {
     pub boundary: Option<(u64, Hash)>,
     /// Known validator sets.
     pub sets: BTreeMap<u64, EpochSet>,
+    /// Validators of the running epoch and the known later ones.
+    pub members: BTreeSet<[u8; 32]>,
     /// Whether the own marks changed since they were told.
     pub marks_changed: bool,
     /// For people.
@@ -76,6 +83,27 @@ pub(crate) struct Parts {
     pub clock_offset_ms: i64,
 }
 
+impl State {
+    /// Tells the lanes who the validators are in `epoch` and later. Gives batches that may leave memory.
+    pub(crate) fn set_members(&mut self, epoch: u64) -> Vec<Hash> {
+        let members = self.sets.get(&epoch).map(|set| set.keys()).unwrap_or_default();
+        let later = self.sets.range(epoch + 1..).flat_map(|(_, set)| set.keys());
+        let later: BTreeSet<_> = later.filter(|key| !members.contains(key)).collect();
+        self.members = members.iter().chain(&later).copied().collect();
+        let gone = self.book.set_members(&members, &later.into_iter().collect::<Vec<_>>());
+        for digest in &gone {
+            self.own.remove(digest);
+        }
+        if self.members.contains(self.book.own()) {
+            for batch in std::mem::take(&mut self.unplaced) {
+                self.book.held(batch);
+            }
+        }
+        self.marks_changed = true;
+        gone
+    }
+}
+
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         let status = ConsensusStatus { finalized_height: parts.finalized.0, ..ConsensusStatus::default() };
@@ -83,10 +111,12 @@ impl Shared {
             chain: parts.chain,
             book: parts.book,
             own: BTreeMap::new(),
+            unplaced: Vec::new(),
             finalized: parts.finalized,
             committed: parts.committed,
             boundary: parts.boundary,
             sets: BTreeMap::new(),
+            members: BTreeSet::new(),
             marks_changed: true,
             status,
             evidence: BTreeMap::new(),
@@ -166,11 +196,17 @@ impl Shared {
     pub(crate) fn event(&self, event: Event) {
         match event {
             Event::Held { batch, own } => self.with(|state| {
+                state.marks_changed = true;
                 if let Some(own) = own {
                     state.own.insert(batch.digest, own);
+                    if !state.members.contains(&self.me) {
+                        if state.unplaced.len() < OWN_UNPLACED_MAX {
+                            state.unplaced.push(batch);
+                        }
+                        return;
+                    }
                 }
                 state.book.held(batch);
-                state.marks_changed = true;
             }),
             Event::Refused { author, sequence, digest, evidence } => {
                 self.with(|state| state.book.refused(&author, sequence, &digest));

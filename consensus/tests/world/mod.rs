@@ -101,6 +101,8 @@ pub struct Replica {
     disk: Mutex<Disk>,
     work: Mutex<VecDeque<Work>>,
     handle: Mutex<Option<ConsensusHandle>>,
+    events: Mutex<Option<Arc<dyn Fn(Event) + Send + Sync>>>,
+    stopped: Mutex<bool>,
     /// Batches that the host says no to, to see that the sender is held back.
     pub full: Mutex<bool>,
 }
@@ -114,12 +116,54 @@ impl Replica {
             disk: Mutex::new(disk),
             work: Mutex::default(),
             handle: Mutex::default(),
+            events: Mutex::default(),
+            stopped: Mutex::default(),
             full: Mutex::default(),
         })
     }
 
     pub fn handle(&self) -> ConsensusHandle {
         self.handle.lock().clone().unwrap()
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Where events go.
+    pub fn set_events(&self, events: impl Fn(Event) + Send + Sync + 'static) {
+        *self.events.lock() = Some(Arc::new(events));
+    }
+
+    fn send(&self, event: Event) {
+        let events = self.events.lock().clone();
+        events.unwrap()(event);
+    }
+
+    pub fn stop(&self) {
+        *self.stopped.lock() = true;
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        *self.stopped.lock()
+    }
+
+    /// What a crash leaves: the disk.
+    pub fn reset(&self) {
+        self.work.lock().clear();
+        *self.events.lock() = None;
+        *self.handle.lock() = None;
+        *self.stopped.lock() = false;
+    }
+
+    /// Does what waits.
+    pub fn do_work(&self) {
+        loop {
+            let Some(work) = self.work.lock().pop_front() else { return };
+            for event in self.done(work) {
+                self.send(event);
+            }
+        }
     }
 
     pub fn height(&self) -> u64 {
@@ -209,20 +253,25 @@ impl Replica {
         let bytes = Bytes::copy_from_slice(batch.sealed_bytes());
         self.disk.lock().batches.insert(sealed.digest, bytes.clone());
         let batch = held(&bytes);
-        self.handle().send(Event::Held { batch, own: Some(bytes) });
+        self.send(Event::Held { batch, own: Some(bytes) });
+    }
+
+    /// What recovery tells: every batch on the disk that no block lists.
+    pub fn tell_held(&self) {
+        let listed = self.listed();
+        let batches = self.disk.lock().batches.clone();
+        for sealed in batches.into_iter().filter(|(digest, _)| !listed.contains(digest)).map(|(_, sealed)| sealed) {
+            let batch = held(&sealed);
+            let own = (batch.author == key_bytes(self.number)).then_some(sealed);
+            self.send(Event::Held { batch, own });
+        }
     }
 
     /// Does what waits, one piece at a time, every millisecond.
     async fn work(self: Arc<Self>, context: Context) {
         loop {
             context.sleep(Duration::from_millis(1)).await;
-            let Some(handle) = self.handle.lock().clone() else { continue };
-            loop {
-                let Some(work) = self.work.lock().pop_front() else { break };
-                for event in self.done(work) {
-                    handle.send(event);
-                }
-            }
+            self.do_work();
         }
     }
 
@@ -327,8 +376,7 @@ impl Node {
     pub async fn crash(self) -> Arc<Replica> {
         self.task.abort();
         let _ = self.task.await;
-        self.replica.work.lock().clear();
-        *self.replica.handle.lock() = None;
+        self.replica.reset();
         self.replica
     }
 }
@@ -431,12 +479,15 @@ impl World {
             )
             .await
             .unwrap();
+            let events = handle.clone();
+            there.set_events(move |event| events.send(event));
             *there.handle.lock() = Some(handle);
             there.work(context).await;
         });
         while replica.handle.lock().is_none() {
             self.context.sleep(Duration::from_millis(1)).await;
         }
+        replica.tell_held();
         Node { replica, task }
     }
 

@@ -1,0 +1,113 @@
+//! Agreement as a validator runs it: threads, files, and links over loopback.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tana_consensus::{Consensus, ConsensusConfig, EpochSet, Validator};
+use tana_lane::LaneLimits;
+use tana_net::link::LinkLimits;
+use world::{GENESIS, Plan, Replica, assert_one_chain, key, key_bytes};
+
+/// The longest that a test waits; it ends as soon as what it waits for is there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn free_ports(count: usize) -> Vec<SocketAddr> {
+    // All sockets are open at once, so that no port comes twice.
+    let sockets: Vec<_> = (0..count).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+    sockets.iter().map(|socket| socket.local_addr().unwrap()).collect()
+}
+
+struct Running {
+    replica: Arc<Replica>,
+    consensus: Consensus,
+    worker: std::thread::JoinHandle<()>,
+}
+
+fn start(replica: Arc<Replica>, number: usize, ports: &[SocketAddr], folder: &std::path::Path) -> Running {
+    let plan = replica.plan().clone();
+    let mut start = replica.chain_start();
+    for set in &mut start.sets {
+        let place = |number: usize| Validator { key: key_bytes(number), address: ports[number].to_string() };
+        *set = EpochSet { epoch: set.epoch, validators: (plan.schedule)(set.epoch).into_iter().map(place).collect() };
+    }
+    let config = ConsensusConfig {
+        key: key(number),
+        genesis_hash: GENESIS,
+        rules: plan.rules,
+        lanes: LaneLimits::default(),
+        listen: ports[number],
+        links: LinkLimits::default(),
+        leader_timeout: Duration::from_secs(1),
+        keep_heights: 0,
+        folder: folder.join(format!("{number}/consensus")),
+        record: folder.join(format!("{number}/voted")),
+        workers: 1,
+    };
+    let consensus = Consensus::start(config, start, replica.clone()).unwrap();
+    let handle = consensus.handle();
+    replica.set_events(move |event| handle.send(event));
+    replica.tell_held();
+    let there = replica.clone();
+    let worker = std::thread::spawn(move || {
+        while !there.is_stopped() {
+            there.do_work();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    Running { replica, consensus, worker }
+}
+
+fn stop(running: Running) -> Arc<Replica> {
+    running.replica.stop();
+    running.consensus.stop();
+    running.worker.join().unwrap();
+    running.replica.reset();
+    running.replica
+}
+
+fn until(what: &str, reached: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn four_validators_agree_over_links_and_go_on_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = free_ports(4);
+    let plan = Plan::new(25, |_| (0..4).collect());
+    let mut nodes: Vec<_> = (0..4)
+        .map(|number| start(Replica::new(number, plan.clone()), number, &ports, folder.path()))
+        .collect();
+    for _ in 0..10 {
+        for node in &nodes {
+            node.replica.make_batch(5);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for node in &nodes {
+        until("all batches are listed", || node.replica.transactions() == 200);
+    }
+    let status = nodes[0].consensus.handle().status();
+    assert!(status.voting && status.failure.is_none(), "{status:?}");
+    assert_eq!(status.peers.iter().filter(|peer| peer.connected).count(), 3);
+
+    let replica = stop(nodes.remove(3));
+    nodes[0].replica.make_batch(5);
+    until("three go on", || nodes[1].replica.transactions() == 205);
+    let again = start(replica, 3, &ports, folder.path());
+    until("the fourth catches up", || again.replica.transactions() == 205);
+    until("and votes", || again.consensus.handle().status().voting);
+    again.replica.make_batch(5);
+    until("its batch is listed", || nodes[2].replica.transactions() == 210);
+    nodes.push(again);
+    until("two epochs pass", || nodes.iter().all(|node| node.replica.height() > 50));
+    let replicas: Vec<_> = nodes.into_iter().map(stop).collect();
+    assert_one_chain(&replicas.iter().collect::<Vec<_>>());
+}

@@ -228,6 +228,7 @@ pub struct ValidatorArguments {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  \
     tana verify-log\n  \
+    tana verify-log --certificates\n  \
     tana verify-log --data /srv/tana/data --genesis genesis.toml\n\n\
     Needs nothing but the genesis and the logs; ends with 0 only if everything holds. A running node does not mind.")]
 pub struct VerifyLogArguments {
@@ -237,4 +238,7 @@ pub struct VerifyLogArguments {
     /// The genesis file [default: that of the home's node.toml]
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
+    /// Check the certificates of blocks too: that two thirds of their epoch's validators signed them
+    #[arg(long)]
+    pub certificates: bool,
 }

@@ -132,14 +132,20 @@ fn flood_stop_and_go_on(validators: u16) {
     let genesis = net.home.beside("net/genesis.toml");
     for number in 0..validators {
         let data = net.home.beside(&format!("net/validator-{number}/data"));
-        let words = ["verify-log", "--data", data.to_str().unwrap(), "--genesis", genesis.to_str().unwrap()];
-        net.home.tana(&words).ok();
+        let place = ["--data", data.to_str().unwrap(), "--genesis", genesis.to_str().unwrap()];
+        net.home.tana(&[&["verify-log", "--certificates"], &place[..]].concat()).ok();
+        assert_eq!(net.home.tana(&[&["evidence", "--json"], &place[..]].concat()).json(0), serde_json::json!([]));
     }
 }
 
 #[test]
 fn one_validator_is_flooded_stops_and_goes_on() {
     flood_stop_and_go_on(1);
+}
+
+#[test]
+fn four_validators_agree_under_load_and_again_on_the_same_data() {
+    flood_stop_and_go_on(4);
 }
 
 #[test]

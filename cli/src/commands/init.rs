@@ -142,7 +142,8 @@ fn write_files(
     let owner = KeyOwner { username: genesis.sovereign.username.clone(), display_name: String::new() };
     keys::write_key_file(&home.sovereign_key(), sovereign, &owner, "sovereign", now_ms)?;
     keys::write_new_file(&home.genesis(), text.as_bytes(), 0o644)?;
-    let node = NodeChoices { links: link_address(choices.listen), ..NodeChoices::listening(choices.listen) };
+    let links = link_address(choices.listen);
+    let node = NodeChoices { links, consensus: true, ..NodeChoices::listening(choices.listen) };
     keys::write_new_file(&home.node_config(), node_text(&node).as_bytes(), 0o644)
 }
 

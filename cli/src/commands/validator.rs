@@ -38,7 +38,8 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
     let quiet = Output::new(true);
     let live = Live::new(if arguments.no_live { &quiet } else { output });
     let is_live = output.is_live() && !arguments.no_live;
-    start_logs(&live, if is_live { "warn" } else { "info" });
+    // What the library says of its own insides is for those who ask by RUST_LOG.
+    start_logs(&live, if is_live { "warn" } else { "info,commonware=warn" });
     let stopping = signals::listen(|| {}, || {})?;
     if arguments.stop_with_input {
         signals::stop_with_input(stopping.clone())?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tana_engine::config::NodeConfig;
-use tana_engine::verify_log::verify_log;
+use tana_engine::verify_log::{verify_log, verify_log_and_certificates};
 use tana_types::genesis::Genesis;
 
 use crate::arguments::VerifyLogArguments;
@@ -39,7 +39,8 @@ pub fn run(arguments: &VerifyLogArguments, home: &Home, output: &Output) -> Resu
     let live = Live::new(output);
     let begun = Instant::now();
     let drawn = Cell::new(None::<Instant>);
-    let report = verify_log(&data, &genesis, &|what, done, total| {
+    let audit = if arguments.certificates { verify_log_and_certificates } else { verify_log };
+    let report = audit(&data, &genesis, &|what, done, total| {
         if drawn.get().is_none_or(|last| last.elapsed() >= REDRAW) {
             drawn.set(Some(Instant::now()));
             live.step(what, done, total);

@@ -171,11 +171,7 @@ fn index_segment(parts: &IndexerParts, segment: u32, stop: &AtomicBool) -> Resul
     tables.accounts.finish().map_err(|error| text(&error))
 }
 
-fn index_block(
-    parts: &IndexerParts,
-    commit: &CommitRecord<'_>,
-    tables: &mut Tables,
-) -> Result<(), String> {
+fn index_block(parts: &IndexerParts, commit: &CommitRecord<'_>, tables: &mut Tables) -> Result<(), String> {
     let view = parts.directory.view();
     let mut index = 0;
     for &position in &commit.batch_positions {

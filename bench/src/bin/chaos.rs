@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use clap::{Parser, Subcommand};
 use tana_bench::chaos::outcome::{Outcome, table};
 use tana_bench::chaos::remains;
-use tana_bench::chaos::scenario::Scenario;
+use tana_bench::chaos::scenario::{KILLS, Scenario};
 use tana_bench::chaos::space::{self, LabError};
 use tana_bench::chaos::stage::{Settings, Trouble};
 use tana_bench::output::write_json;
@@ -43,6 +43,9 @@ struct Arguments {
     /// List the scenarios.
     #[arg(long)]
     list: bool,
+    /// All but `kills`, which takes ten minutes.
+    #[arg(long, conflicts_with = "scenarios")]
+    without_kills: bool,
     /// How long faults last, instead of each scenario's own time.
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
@@ -108,9 +111,9 @@ fn tana(words: &[std::ffi::OsString]) -> ExitCode {
     }
 }
 
-fn chosen(names: &[String]) -> Result<Vec<Scenario>, String> {
+fn chosen(names: &[String], without_kills: bool) -> Result<Vec<Scenario>, String> {
     if names.is_empty() {
-        return Ok(Scenario::all().collect());
+        return Ok(Scenario::all().filter(|scenario| !(without_kills && scenario.name == KILLS.name)).collect());
     }
     let find = |name: &String| {
         let found = Scenario::all().find(|scenario| scenario.name == name.as_str());
@@ -120,7 +123,7 @@ fn chosen(names: &[String]) -> Result<Vec<Scenario>, String> {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    let scenarios = chosen(&arguments.scenarios)?;
+    let scenarios = chosen(&arguments.scenarios, arguments.without_kills)?;
     match space::check() {
         Err(LabError::NotHere(reason)) => {
             println!("not run: {reason}");

@@ -69,7 +69,7 @@ pub fn all(stage: &mut Stage) -> Result<(), Trouble> {
 
 /// The leader of the moment dies, several times: the longest time without a new block in the seconds after it.
 pub fn leader(stage: &mut Stage) -> Result<(), Trouble> {
-    let mut longest = Duration::ZERO;
+    let (mut longest, mut back) = (Duration::ZERO, Duration::ZERO);
     for round in 0..LEADERS {
         let asked = round as usize % 4;
         let leader = stage.health(asked).map(|health| health.leader).unwrap_or_default();
@@ -88,8 +88,9 @@ pub fn leader(stage: &mut Stage) -> Result<(), Trouble> {
         }
         longest = longest.max(last.elapsed());
         stage.start(victim)?;
-        stage.catches_up(victim, watcher, RECOVERY)?;
+        back = back.max(stage.catches_up(victim, watcher, RECOVERY)?);
     }
+    stage.note(Figure::new("back after s", back.as_secs_f64()));
     stage.note(Figure::at_most("longest without a block ms", (longest.as_secs_f64() * 1e3).round(), NEXT_BLOCK_MS));
     Ok(())
 }

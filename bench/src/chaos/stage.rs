@@ -25,7 +25,7 @@ use crate::dice::Dice;
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long validators may take until they vote: a million accounts are derived, logs are replayed, on a machine that does other things too.
-const VOTES: Duration = Duration::from_secs(180);
+const VOTES: Duration = Duration::from_secs(300);
 /// How long a clean stop may take: what is inside is finished for up to 30 s.
 const STOP: Duration = Duration::from_secs(60);
 /// How long all validators may take to come to one height when everything is good again.

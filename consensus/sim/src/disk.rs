@@ -15,7 +15,7 @@
 
 use bytes::Bytes;
 
-use crate::dice::Dice;
+use tana_sim_network::dice::Dice;
 
 /// Bytes in front of a record's kind.
 const PREFIX_BYTES: usize = 12;

@@ -14,7 +14,7 @@ use tana_types::payload::Payload;
 use tana_types::transaction::sign;
 
 use crate::chain::{SimChain, address};
-use crate::dice::Dice;
+use tana_sim_network::dice::Dice;
 
 /// Transfers of one client that are under way at a time.
 const AHEAD: u64 = 4;

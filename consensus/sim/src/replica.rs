@@ -25,9 +25,9 @@ use tana_verify::Verifier;
 
 use crate::chain::SimChain;
 use crate::checks::{Checks, Violation};
-use crate::dice::Dice;
 use crate::disk::{Disk, Record};
 use crate::ledger::Ledger;
+use tana_sim_network::dice::Dice;
 
 mod batches;
 mod start;

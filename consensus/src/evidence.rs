@@ -11,10 +11,10 @@
 
 use bytes::Bytes;
 use commonware_codec::{Copying, DecodeExt, Encode, ReadExt};
+use commonware_consensus::Epochable;
 use commonware_consensus::simplex::types::{
     Activity, Attributable, ConflictingFinalize, ConflictingNotarize, Finalize, Notarize, Nullify, NullifyFinalize,
 };
-use commonware_consensus::Epochable;
 use commonware_cryptography::certificate::Scheme as _;
 use commonware_parallel::Sequential;
 use tana_lane::Evidence;
@@ -56,7 +56,9 @@ pub enum VotesError {
     #[error("the votes are not of one validator in one view, or do not contradict each other; they prove nothing")]
     NoConflict,
     /// A signature is not valid, or the set is not the one of the epoch.
-    #[error("a vote is not signed by a validator of the given set; check that it is the set of the epoch that the votes name")]
+    #[error(
+        "a vote is not signed by a validator of the given set; check that it is the set of the epoch that the votes name"
+    )]
     Unsigned,
     /// The given set is no set of validators.
     #[error("the validator set holds something that is no key, or a key twice")]

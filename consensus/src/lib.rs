@@ -18,9 +18,9 @@ pub mod node;
 pub mod record;
 mod transport;
 
+pub use self::core::{ConsensusHandle, StartError, Timeouts};
 pub use api::{
     ChainStart, ConsensusStatus, Counts, EpochSet, Event, Execution, FinalizedBlock, Host, PeerReport, Validator,
 };
-pub use self::core::{ConsensusHandle, StartError, Timeouts};
 pub use node::{Consensus, ConsensusConfig, NodeHandle};
 pub use record::{FileRecord, RecordStore};

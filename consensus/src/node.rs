@@ -253,9 +253,8 @@ async fn run(
 /// Both ends of each channel, and the receiving end of state sync.
 fn channels(directory: &Directory, inbound: Vec<Inbound>) -> Option<(Channels<LinkSender, LinkReceiver>, Inbound)> {
     let mut receivers = inbound.into_iter();
-    let mut next = |channel: u8| {
-        Some((LinkSender::new(directory.clone(), channel), LinkReceiver::new(receivers.next()?)))
-    };
+    let mut next =
+        |channel: u8| Some((LinkSender::new(directory.clone(), channel), LinkReceiver::new(receivers.next()?)));
     let channels = Channels {
         votes: next(0)?,
         certificates: next(1)?,
@@ -278,7 +277,8 @@ async fn answer_sync(
 ) {
     while let Some((peer, request)) = requests.recv().await {
         let host = host.clone();
-        let answer = context.child("answer").shared(true).spawn(move |_| async move { host.answer_sync(&peer, request) });
+        let answer =
+            context.child("answer").shared(true).spawn(move |_| async move { host.answer_sync(&peer, request) });
         if let Ok(Some(answer)) = answer.await {
             // A peer whose link is full asks again.
             links.try_send(&peer, SYNC_CHANNEL, answer);

@@ -54,7 +54,8 @@ fn four_validators_agree_on_blocks_with_batches() {
         assert_eq!(listed.len(), 80, "no batch is listed twice");
         // Certificates are of these validators, of this chain, and of these blocks.
         let set: Vec<_> = (0..4).map(key_bytes).collect();
-        let certified = replicas[1].blocks().into_iter().filter(|block| !block.certificate.is_empty()).collect::<Vec<_>>();
+        let certified =
+            replicas[1].blocks().into_iter().filter(|block| !block.certificate.is_empty()).collect::<Vec<_>>();
         assert!(!certified.is_empty());
         for block in certified {
             let checked = certificate::check(&GENESIS, &set, &block.certificate).unwrap();

@@ -82,9 +82,8 @@ fn four_validators_agree_over_links_and_go_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let ports = free_ports(4);
     let plan = Plan::new(25, |_| (0..4).collect());
-    let mut nodes: Vec<_> = (0..4)
-        .map(|number| start(Replica::new(number, plan.clone()), number, &ports, folder.path()))
-        .collect();
+    let mut nodes: Vec<_> =
+        (0..4).map(|number| start(Replica::new(number, plan.clone()), number, &ports, folder.path())).collect();
     for _ in 0..10 {
         for node in &nodes {
             node.replica.make_batch(5);

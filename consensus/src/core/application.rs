@@ -121,13 +121,7 @@ impl Application {
     }
 
     /// Whether a block is valid; waits as long as that is open.
-    async fn judge(
-        &self,
-        clock: &impl Environment,
-        leader: [u8; 32],
-        header: &BlockHeader,
-        hash: Hash,
-    ) -> bool {
+    async fn judge(&self, clock: &impl Environment, leader: [u8; 32], header: &BlockHeader, hash: Hash) -> bool {
         let mut bell = self.shared.bell();
         loop {
             let now = self.shared.now(clock);

@@ -15,9 +15,7 @@ use std::sync::Arc;
 
 use commonware_consensus::marshal::core::Mailbox;
 use commonware_consensus::marshal::standard::{Inline, Standard};
-use commonware_consensus::simplex::{
-    Config, Engine, Floor, ForwardPolicy, SkipBudget, SkipPolicy,
-};
+use commonware_consensus::simplex::{Config, Engine, Floor, ForwardPolicy, SkipBudget, SkipPolicy};
 use commonware_consensus::types::{Epoch, Height, ViewDelta};
 use commonware_p2p::utils::mux::MuxHandle;
 use commonware_p2p::{Blocker, Manager, Message, Sender, TrackedPeers};
@@ -104,7 +102,15 @@ where
     M: Manager<PublicKey = PublicKey> + Sync,
 {
     pub(crate) fn new(parts: Parts<E, S, B, M>) -> Self {
-        Self { parts, running: None, tracked: BTreeSet::new(), tracked_epoch: None, told: None, updates: 0, asked_ms: 0 }
+        Self {
+            parts,
+            running: None,
+            tracked: BTreeSet::new(),
+            tracked_epoch: None,
+            told: None,
+            updates: 0,
+            asked_ms: 0,
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -207,7 +213,10 @@ where
             Some(signer) if parts.guard.may_vote(epoch).await? => (signer, ""),
             Some(_) => {
                 let refusal = parts.guard.refusal();
-                ((*verifier).clone(), refusal.map_or("an earlier start voted in a later epoch", |refusal| refusal.reason()))
+                (
+                    (*verifier).clone(),
+                    refusal.map_or("an earlier start voted in a later epoch", |refusal| refusal.reason()),
+                )
             }
         };
         shared.with(|state| {
@@ -261,7 +270,8 @@ where
         }
     }
 
-    /// A peer is in a later epoch: asks it for the end of the own one.
+    /// A peer is in a later epoch: asks it for the end of the own one, and of the next one if its set is known, so that blocks of both are
+    /// fetched while the first ones execute.
     fn ask_epoch_end(&mut self, epoch: u64, peer: PublicKey) {
         let shared = &self.parts.shared;
         let own = shared.epochs.of(shared.with(|state| state.finalized.0) + 1);
@@ -270,7 +280,12 @@ where
             return;
         }
         self.asked_ms = now_ms;
-        self.parts.marshal.hint_finalized(Height::new(shared.epochs.last_height(own)), NonEmptyVec::new(peer));
+        for ended in [own, own + 1] {
+            if ended < epoch && shared.schemes.verifier(ended).is_some() {
+                let height = Height::new(shared.epochs.last_height(ended));
+                self.parts.marshal.hint_finalized(height, NonEmptyVec::new(peer.clone()));
+            }
+        }
     }
 }
 

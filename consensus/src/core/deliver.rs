@@ -147,7 +147,11 @@ impl Delivery {
     /// The listed batches that are not held here.
     fn missing(&self, header: &BlockHeader) -> Vec<Hash> {
         self.shared.with(|state| {
-            header.batches().filter(|(_, _, digest)| state.book.get(digest).is_none()).map(|(_, _, digest)| *digest).collect()
+            header
+                .batches()
+                .filter(|(_, _, digest)| state.book.get(digest).is_none())
+                .map(|(_, _, digest)| *digest)
+                .collect()
         })
     }
 
@@ -187,12 +191,7 @@ impl Delivery {
 
     /// Moves chain and lanes on with a final block; none while its validator set is not known yet, an error where it contradicts what
     /// is final here.
-    fn settle<E: Environment>(
-        &self,
-        context: &E,
-        header: &BlockHeader,
-        hash: Hash,
-    ) -> Result<Option<Settled>, String> {
+    fn settle<E: Environment>(&self, context: &E, header: &BlockHeader, hash: Hash) -> Result<Option<Settled>, String> {
         let (height, epochs, now) = (header.height, self.shared.epochs, self.shared.now(context));
         self.shared.with(|state| {
             match state.chain.insert(header.clone(), hash, now) {

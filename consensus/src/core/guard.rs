@@ -121,13 +121,8 @@ impl<E: Environment> Guard<E> {
         let refusal = Refusal::from_number(number(&REFUSAL).unwrap_or(0)).or_else(|| judge(found));
         let starts = found.inside.unwrap_or(0).max(record.map_or(0, |record| record.starts)) + 1;
         let epoch = number(&EPOCH).unwrap_or(0).max(record.map_or(0, |record| record.epoch));
-        let mut guard = Self {
-            inside: Some(inside),
-            outside,
-            record: Record { starts, epoch },
-            refusal,
-            earlier_epoch: epoch,
-        };
+        let mut guard =
+            Self { inside: Some(inside), outside, record: Record { starts, epoch }, refusal, earlier_epoch: epoch };
         guard.write().await?;
         Ok(guard)
     }

@@ -49,12 +49,7 @@ enum Offer {
 }
 
 impl<E: Environment, S: LimitedSender<PublicKey = PublicKey>> Lanes<E, S> {
-    pub(crate) fn new(
-        context: E,
-        shared: Arc<Shared>,
-        keyring: Keyring,
-        (batches, marks, fetches): (S, S, S),
-    ) -> Self {
+    pub(crate) fn new(context: E, shared: Arc<Shared>, keyring: Keyring, (batches, marks, fetches): (S, S, S)) -> Self {
         Self { context, shared, keyring, batches, marks, fetches, marks_changed_ms: None, marks_told_ms: 0 }
     }
 
@@ -134,9 +129,10 @@ impl<E: Environment, S: LimitedSender<PublicKey = PublicKey>> Lanes<E, S> {
                 return if wanted > 0 { FETCH_LOOK_MS } else { u64::MAX };
             };
             self.shared.count(|counts| counts.fetches += request.wanted.len() as u64);
-            let taken = self.keyring.get(&peer).is_some_and(|key| {
-                matches!(offer(&mut self.fetches, &key, request.encode().into()), Offer::Taken)
-            });
+            let taken = self
+                .keyring
+                .get(&peer)
+                .is_some_and(|key| matches!(offer(&mut self.fetches, &key, request.encode().into()), Offer::Taken));
             if !taken {
                 self.shared.with(|state| {
                     for wanted in &request.wanted {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use tana_lane::{Evidence, HeldBatch, LaneBook};
 use tana_order::{Chain, Now};
 use tana_types::Hash;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::heights::Epochs;
 use super::scheme::Schemes;
@@ -56,7 +57,7 @@ pub(crate) struct State {
 /// The shared part of one validator's agreement.
 pub(crate) struct Shared {
     state: Mutex<State>,
-    bell: watch::Sender<u64>,
+    bell: Arc<Rings>,
     /// What stands behind agreement.
     pub host: Arc<dyn Host>,
     /// The own key.
@@ -123,7 +124,7 @@ impl Shared {
         };
         Self {
             state: Mutex::new(state),
-            bell: watch::Sender::new(0),
+            bell: Arc::default(),
             host: parts.host,
             me: parts.me,
             epochs: parts.epochs,
@@ -144,12 +145,13 @@ impl Shared {
 
     /// Tells every waiting task to look again.
     pub(crate) fn ring(&self) {
-        self.bell.send_modify(|rings| *rings = rings.wrapping_add(1));
+        self.bell.count.fetch_add(1, Ordering::AcqRel);
+        self.bell.notify.notify_waiters();
     }
 
     /// A bell to wait on; subscribe before looking, so that no ring is missed.
     pub(crate) fn bell(&self) -> Bell {
-        Bell { rings: self.bell.subscribe() }
+        Bell { seen: self.bell.count.load(Ordering::Acquire), rings: self.bell.clone() }
     }
 
     /// The time by `clock`.
@@ -157,10 +159,7 @@ impl Shared {
         // A clock before 1970 counts as 1970.
         let since = clock.current().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let wall_ms = since.as_millis() as u64;
-        Now {
-            engine_ns: since.as_nanos() as u64,
-            wall_ms: wall_ms.saturating_add_signed(self.clock_offset_ms),
-        }
+        Now { engine_ns: since.as_nanos() as u64, wall_ms: wall_ms.saturating_add_signed(self.clock_offset_ms) }
     }
 
     /// Milliseconds for timers, without the offset of the wall clock.
@@ -228,7 +227,10 @@ impl Shared {
         let sets: Vec<_> = execution.sets.into_iter().filter(|set| set.epoch <= fixed).collect();
         for set in &sets {
             if !self.schemes.learn(set.epoch, &set.keys()) {
-                tracing::error!(epoch = set.epoch, "the validator set of an epoch is not usable; the chain ends before it");
+                tracing::error!(
+                    epoch = set.epoch,
+                    "the validator set of an epoch is not usable; the chain ends before it"
+                );
             }
         }
         self.with(|state| {
@@ -241,23 +243,45 @@ impl Shared {
     }
 }
 
+/// The bell: how often it rang, and who waits. Waiters wake in the order in which they came (tokio's `watch` channel would draw lots, and a
+/// simulation could not be replayed).
+#[derive(Default)]
+struct Rings {
+    count: AtomicU64,
+    notify: Notify,
+}
+
 /// A task's place at the bell.
 pub(crate) struct Bell {
-    rings: watch::Receiver<u64>,
+    rings: Arc<Rings>,
+    /// The last ring that was heard.
+    seen: u64,
 }
 
 impl Bell {
     /// Waits for a ring, or for `milliseconds` if given.
     pub(crate) async fn wait(&mut self, clock: &impl Clock, milliseconds: Option<u64>) {
-        let Some(milliseconds) = milliseconds else {
-            // The sender lives in `Shared`, which the waiting task holds.
-            let _ = self.rings.changed().await;
-            return;
-        };
+        let Some(milliseconds) = milliseconds else { return self.rung().await };
         tokio::select! {
             biased;
-            _ = self.rings.changed() => {}
+            () = self.rung() => {}
             () = clock.sleep(Duration::from_millis(milliseconds)) => {}
+        }
+    }
+
+    /// Waits for a ring that was not heard yet.
+    async fn rung(&mut self) {
+        loop {
+            let notified = self.rings.notify.notified();
+            tokio::pin!(notified);
+            // In line before the look, so that a ring in between is not missed.
+            notified.as_mut().enable();
+            let count = self.rings.count.load(Ordering::Acquire);
+            if count != self.seen {
+                self.seen = count;
+                return;
+            }
+            notified.await;
         }
     }
 }

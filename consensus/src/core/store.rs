@@ -73,7 +73,11 @@ pub(crate) struct Store<E: Environment> {
 }
 
 /// Opens the archives under `prefix`.
-pub(crate) async fn open<E: Environment>(context: &E, prefix: &str, config: BlockConfig) -> Result<Store<E>, StartError> {
+pub(crate) async fn open<E: Environment>(
+    context: &E,
+    prefix: &str,
+    config: BlockConfig,
+) -> Result<Store<E>, StartError> {
     let page_cache = CacheRef::new(PAGE_BYTES, PAGES);
     let certificates = prunable::Archive::init(
         context.child("certificates"),

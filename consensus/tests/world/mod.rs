@@ -234,8 +234,7 @@ impl Replica {
     /// Seals a batch of `transactions` transfers, stores it and tells agreement.
     pub fn make_batch(&self, transactions: u64) {
         let chain = Chain::new(GENESIS);
-        let payload =
-            Payload::Transfer { recipient: AccountKey([3; 32]), currency: "USD".parse().unwrap(), amount: 1 };
+        let payload = Payload::Transfer { recipient: AccountKey([3; 32]), currency: "USD".parse().unwrap(), amount: 1 };
         let (sequence, height) = {
             let mut disk = self.disk.lock();
             disk.next_sequence += 1;

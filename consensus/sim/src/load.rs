@@ -54,6 +54,8 @@ struct Client {
     signed: Vec<Vec<u8>>,
     sent: u64,
     confirmed: u64,
+    /// Whether the validator sent the last offer away.
+    refused: bool,
     moved_us: u64,
     next_us: u64,
     pause_us: u64,
@@ -93,6 +95,7 @@ impl Load {
             signed: Vec::new(),
             sent: 0,
             confirmed: 0,
+            refused: false,
             moved_us: 0,
             next_us: 0,
             pause_us,
@@ -138,13 +141,13 @@ impl Load {
         if let Some(nonce) = executed.filter(|nonce| *nonce > client.confirmed) {
             (client.confirmed, client.moved_us) = (nonce, now_us);
         }
-        if client.sent == client.confirmed {
+        if client.sent == client.confirmed && !client.refused {
             client.moved_us = now_us;
         }
         if now_us.saturating_sub(client.moved_us) > PATIENCE_US {
             // To another validator, from what is known to be applied on.
             client.validator = (client.validator + 1 + self.dice.place(count.saturating_sub(1).max(1))) % count;
-            (client.sent, client.moved_us) = (client.confirmed, now_us);
+            (client.sent, client.moved_us, client.refused) = (client.confirmed, now_us, false);
         }
         if now_us < client.next_us || client.sent >= client.confirmed + AHEAD {
             return;
@@ -166,7 +169,8 @@ impl Load {
             client.signed.push(bytes);
         }
         let Some(bytes) = client.signed.get(nonce as usize - 1) else { return };
-        if validators.submit(client.validator, bytes) {
+        client.refused = !validators.submit(client.validator, bytes);
+        if !client.refused {
             client.sent = nonce;
             self.submitted += 1;
             if self.dice.chance(self.doubled_per_mille) {

@@ -154,6 +154,25 @@ fn a_final_transaction_that_is_there_twice_is_seen() {
 }
 
 #[test]
+fn a_copy_that_takes_effect_above_a_nodes_end_is_fine() {
+    let mut checks = good();
+    // At height 4 without effect, at height 5 with it.
+    for (height, code) in [(4, Code::NonceGap), (5, Code::Applied)] {
+        let header = header(height, &[[height as u8; 32]]);
+        give(&mut checks, 0, &header);
+        checks.reported(0, height, [[50; 32]]);
+        checks.executed(0, &header, &[[50; 32]], &done(height, &[code]));
+    }
+    let mut chain = chain(3);
+    chain.push((4, vec![[50; 32]], vec![Code::NonceGap as u8]));
+    checks.audited(1, &chain);
+    assert_eq!(checks.violation(), None);
+    chain.push((5, vec![[50; 32]], vec![Code::NonceGap as u8]));
+    checks.audited(1, &chain);
+    assert!(matches!(checks.violation(), Some(Violation::Missing { height: 4, node: 1, .. })));
+}
+
+#[test]
 fn money_and_sovereigns_are_counted() {
     let (mut checks, next) = (good(), header(4, &[]));
     checks.executed(0, &next, &[], &Executed { money: 101, ..done(4, &[]) });

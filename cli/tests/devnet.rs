@@ -102,9 +102,11 @@ fn check_flood(summary: &Value, validators: usize) {
     assert_eq!(summary["roots_equal"], true, "{summary}");
     assert_eq!(summary["state_root"].as_object().unwrap().len(), validators);
     assert_eq!((&summary["unanswered"], &summary["dropped"]), (&0.into(), &serde_json::json!({})), "{summary}");
+    // How much becomes final within the window is the machine's affair; that everything sent does is not.
     for rate in ["finalized_tps", "applied_tps", "blocks_per_s"] {
-        assert!(summary[rate].as_f64().unwrap() > 0.0, "{rate}: {summary}");
+        assert!(summary[rate].is_number(), "{rate}: {summary}");
     }
+    assert!(summary["sent"].as_u64() > Some(0) && summary["height"].as_u64() > Some(0), "{summary}");
     for latency in ["latency_final_ms", "latency_applied_ms"] {
         assert!(summary[latency]["p75"].as_f64().unwrap() > 0.0, "{summary}");
     }

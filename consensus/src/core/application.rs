@@ -74,7 +74,7 @@ impl Application {
         }
         let mut bell = self.shared.bell();
         while let Some(block) = unknown.last() {
-            let Some(header) = block.inner().header() else { return None };
+            let header = block.inner().header()?;
             let (hash, now) = (block.inner().hash(), self.shared.now(clock));
             match self.shared.with(|state| state.chain.insert(header.clone(), hash, now)) {
                 Inserted::Yes => drop(unknown.pop()),

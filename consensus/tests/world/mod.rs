@@ -1,6 +1,6 @@
 //! A small world for agreement: a simulated network on the deterministic runtime, and replicas that keep everything in memory and "execute" a block
 //! by hashing its header behind the state before.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::large_enum_variant, clippy::type_complexity, dead_code)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;

@@ -63,7 +63,7 @@ pub enum NodeError {
     KeyFile(#[from] KeyFileError),
     /// The key is no validator of this chain.
     #[error(
-        "the key {key} is not the validator of this genesis, which names {expected}; use that validator's key file or another genesis"
+        "the key {key} is not the validator of this genesis, which names {expected}; use that validator's key file or another genesis; a validator that was added later starts with --join"
     )]
     NotValidator {
         /// The key in the file.
@@ -231,6 +231,9 @@ impl Node {
         let recovery = started.elapsed();
         let has_checkpoint = recovered.from_checkpoint;
         let (height, replayed_blocks) = (recovered.replayer.height, recovered.replayed_blocks);
+        if config.consensus.enabled && recovered.replayer.height == 0 {
+            check_member(&genesis, &wiring.validator())?;
+        }
         let sync = SyncSide::open(&config.data, &genesis, recovered.blocks.clone(), &recovered.replayer.state)?;
         let (checkpointer, feed, checkpoints) = Checkpointer::start(
             checkpoint,
@@ -466,6 +469,11 @@ fn check_alone(genesis: &Genesis, key: &PublicKey) -> Result<(), NodeError> {
     if genesis.validators.len() != 1 {
         return Err(NodeError::TooManyValidators(genesis.validators.len()));
     }
+    check_member(genesis, key)
+}
+
+/// At the genesis only its validators may start; who was added later has synced, and so stands above it.
+fn check_member(genesis: &Genesis, key: &PublicKey) -> Result<(), NodeError> {
     match genesis.validators.iter().any(|validator| validator.key == *key) {
         true => Ok(()),
         false => Err(NodeError::NotValidator { key: *key, expected: genesis.validators[0].key.to_string() }),

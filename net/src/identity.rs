@@ -130,6 +130,11 @@ pub enum ServerPin {
     Insecure,
 }
 
+/// What every verifier says to TLS 1.2, which is never negotiated.
+pub(crate) fn only_tls13() -> Result<HandshakeSignatureValid, rustls::Error> {
+    Err(rustls::Error::General("only TLS 1.3 is spoken".to_owned()))
+}
+
 /// The client's check of the server's certificate. Remembers the key that it saw, for the error text.
 #[derive(Debug)]
 pub(crate) struct PinnedVerifier {
@@ -170,7 +175,7 @@ impl ServerCertVerifier for PinnedVerifier {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only TLS 1.3 is spoken".to_owned()))
+        only_tls13()
     }
 
     fn verify_tls13_signature(

@@ -53,6 +53,9 @@ pub struct Pace {
 /// What a machine in good health needs.
 pub const HEALTHY: Pace = Pace { verify_us: 2_000, sync_us: 3_000, execute_us: 1_000 };
 
+/// Validator sets with their epochs.
+pub type EpochSets = Vec<(u64, Vec<Validator>)>;
+
 /// What agreement must hear.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
@@ -66,7 +69,7 @@ pub enum Output {
         evidence: Option<Evidence>,
     },
     /// A height was executed: its roots, and the validator sets that are fixed.
-    Executed(ExecutedRoots, Vec<(u64, Vec<Validator>)>),
+    Executed(ExecutedRoots, EpochSets),
     /// A height and all below it are complete on the disk.
     Committed(u64),
 }
@@ -319,7 +322,7 @@ impl Replica {
         &mut self,
         header: &BlockHeader,
         checks: Option<&mut Checks>,
-    ) -> Result<(ExecutedRoots, Vec<(u64, Vec<Validator>)>), String> {
+    ) -> Result<(ExecutedRoots, EpochSets), String> {
         let batches: Option<Vec<&Batch>> =
             header.batches().map(|(_, _, digest)| self.batches.get(digest).map(|stored| &stored.batch)).collect();
         let result = match batches {
@@ -356,7 +359,7 @@ impl Replica {
     }
 
     /// The validator sets that are fixed once `height` is executed, from that of its epoch on.
-    fn sets(&self, height: u64) -> Vec<(u64, Vec<Validator>)> {
+    fn sets(&self, height: u64) -> EpochSets {
         let epoch = self.chain.epoch_of(height);
         let ends = height > 0 && height.is_multiple_of(self.chain.numbers.epoch_blocks);
         let last = if ends { epoch + 2 } else { epoch + 1 };

@@ -23,7 +23,7 @@ use tana_types::batch::{Batch, NO_SOURCE, Seal};
 use tana_types::transaction::Chain;
 use tana_verify::{Item, Mode, Verifier};
 
-use super::verify::{AccountKeys, fill_ids};
+use super::verify::{AccountKeys, fill_ids, signed_items};
 use crate::agreement::{AgreementPort, PipelineEvent, Refusal};
 use crate::channel::{Inlet, Outlet};
 use crate::clock::Clock;
@@ -173,16 +173,7 @@ pub fn check_remote(
         batch.set_senders(|key| view.find(key).unwrap_or(NO_ACCOUNT));
     }
     let cache = AccountKeys(directory.view());
-    let items: Vec<Item<'_>> = batch
-        .transactions()
-        .zip(batch.entries())
-        .map(|(transaction, entry)| Item {
-            key: &transaction.header().sender,
-            message: transaction.body(),
-            signature: transaction.signature(),
-            hint: entry.sender,
-        })
-        .collect();
+    let items: Vec<Item<'_>> = signed_items(&batch).collect();
     verifier.verify(chain.signing_prefix(), &items, &cache, Mode::BatchFirst, verdicts);
     drop(items);
     if let Some(index) = verdicts.iter().position(|valid| !valid) {

@@ -174,16 +174,7 @@ impl VerifyStage {
         // Each key lies somewhere else: read in one go, their trips to memory overlap.
         let entries = batches.iter().flat_map(|batch| batch.entries());
         black_box(entries.fold(0, |sum, entry| sum ^ self.directory.warm_key(entry.sender)));
-        let items: Vec<Item<'_>> = batches
-            .iter()
-            .flat_map(|batch| batch.transactions().zip(batch.entries()))
-            .map(|(transaction, entry)| Item {
-                key: &transaction.header().sender,
-                message: transaction.body(),
-                signature: transaction.signature(),
-                hint: entry.sender,
-            })
-            .collect();
+        let items: Vec<Item<'_>> = batches.iter().flat_map(signed_items).collect();
         let prefix = self.chain.signing_prefix();
         let outcome = self.verifier.verify(prefix, &items, &cache, mode, &mut self.verdicts);
         if outcome.batch_equation_failed {
@@ -223,6 +214,16 @@ impl VerifyStage {
             self.answers.rejected(origins.map(|(entry, _)| (entry.origin, Code::BadSignature)));
         }
     }
+}
+
+/// What a verifier needs of each transaction of a batch.
+pub fn signed_items(batch: &Batch) -> impl Iterator<Item = Item<'_>> {
+    batch.transactions().zip(batch.entries()).map(|(transaction, entry)| Item {
+        key: &transaction.header().sender,
+        message: transaction.body(),
+        signature: transaction.signature(),
+        hint: entry.sender,
+    })
 }
 
 fn add_tally(tally: &mut BTreeMap<u32, (u64, u64)>, (source, (good, bad)): (u32, (u64, u64))) {

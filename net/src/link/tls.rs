@@ -29,7 +29,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Signatu
 use super::limits::{LinkLimits, STREAMS_MAX};
 use super::metrics::LinkRefusal;
 use super::peer::PeerSet;
-use crate::identity::{IdentityError, PKCS8_PREFIX, SPKI_PREFIX, provider};
+use crate::identity::{IdentityError, PKCS8_PREFIX, SPKI_PREFIX, only_tls13, provider};
 
 /// Name of the protocol; a slash and the genesis hash follow.
 pub(crate) const ALPN_PREFIX: &str = "tana-link/1/";
@@ -185,11 +185,6 @@ impl PeerVerifier {
         let key = SubjectPublicKeyInfoDer::from(shown.as_ref());
         rustls::crypto::verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
     }
-}
-
-/// What both verifiers say to TLS 1.2, which is never negotiated.
-fn only_tls13() -> Result<HandshakeSignatureValid, rustls::Error> {
-    Err(rustls::Error::General("only TLS 1.3 is spoken".to_owned()))
 }
 
 impl ServerCertVerifier for PeerVerifier {

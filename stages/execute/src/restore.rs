@@ -13,16 +13,16 @@ use tana_types::account::{
     ACCOUNT_CURRENCIES_MAX, AccountIndex, FLAG_OVERFLOW, HotAccount, INLINE_BALANCES, NO_ACCOUNT, Overflow,
     RECORD_BYTES, SENTINEL,
 };
-use tana_types::codec::{DecodeError, Reader};
+use tana_types::codec::DecodeError;
 use tana_types::currency::CurrencyId;
 use tana_types::genesis::Genesis;
 use tana_types::key::PublicKey;
 use tana_types::payload::Role;
 use thiserror::Error;
 
-use crate::checkpoint::META_VERSION;
 use crate::currencies::Currencies;
 use crate::error::GenesisStateError;
+use crate::meta::MetaSections;
 use crate::pages::PAGE_RECORDS;
 use crate::pending::{PendingKind, PendingRequests};
 use crate::progress::Progress;
@@ -99,31 +99,14 @@ struct Meta {
 
 impl Meta {
     fn decode(bytes: &[u8], genesis: &Genesis) -> Result<Self, RestoreError> {
-        let mut reader = Reader::new(bytes);
-        if reader.u16("meta version")? != META_VERSION {
-            return Err(DecodeError::Invalid { field: "meta version", rule: "1" }.into());
-        }
-        let (found, expected) = (reader.array::<32>("genesis hash")?, genesis.hash());
-        if found != expected {
-            return Err(RestoreError::OtherChain { found: hex::encode(found), expected: hex::encode(expected) });
-        }
-        let account_count = reader.u32("account count")?;
-        if account_count == 0 || account_count > genesis.rules.accounts_total {
-            return Err(DecodeError::Invalid { field: "account count", rule: "1 to rules.accounts_total" }.into());
-        }
-        let mut section = |field| {
-            let length = reader.u32(field)? as usize;
-            reader.bytes(length, field)
-        };
-        let meta = Self {
-            account_count,
-            currencies: Currencies::decode(section("currencies")?)?,
-            pending: PendingRequests::decode(section("pending")?)?,
-            validators: Validators::decode(section("validators")?, genesis.rules.validators_total)?,
-            progress: Progress::decode(section("progress")?)?,
-        };
-        reader.finish()?;
-        Ok(meta)
+        let sections = MetaSections::split(bytes, genesis)?;
+        Ok(Self {
+            account_count: sections.account_count,
+            currencies: Currencies::decode(sections.currencies)?,
+            pending: PendingRequests::decode(sections.pending)?,
+            validators: Validators::decode(sections.validators, genesis.rules.validators_total)?,
+            progress: sections.read_progress()?,
+        })
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tana_execute::Validator;
 use tana_lane::Lane;
 use tana_order::{AuthorMarks, ExecutedRoots, marks_by_author};
 use tana_types::Hash;
@@ -13,7 +12,7 @@ use tana_types::header::BlockHeader;
 use tana_verify::{Backend, Verifier};
 
 use super::batches::fill_ids;
-use super::{HEALTHY, Output, Replica};
+use super::{EpochSets, HEALTHY, Output, Replica};
 use crate::chain::SimChain;
 use crate::checks::Checks;
 use crate::disk::{Disk, Record};
@@ -29,7 +28,7 @@ pub struct Recovered {
     /// Roots of all executed heights, from 0 up to its own.
     pub executed: Vec<ExecutedRoots>,
     /// Known validator sets by epoch, from that of its height on.
-    pub sets: Vec<(u64, Vec<Validator>)>,
+    pub sets: EpochSets,
     /// The final headers above it, which are executed from now on.
     pub above: Vec<BlockHeader>,
     /// The hash of the last block of the epoch before the next height's.

@@ -66,6 +66,7 @@ fn rules(rules: &Rules) -> String {
         epoch_blocks,
         lag_blocks_max,
         batch_expiry_blocks,
+        block_transactions,
     } = rules;
     format!(
         "[rules]\n\
@@ -86,7 +87,9 @@ fn rules(rules: &Rules) -> String {
          # How many heights execution may lag behind ordering before blocks are proposed empty, at least 1.\n\
          lag_blocks_max = {lag_blocks_max}\n\
          # Blocks for which a sealed batch may be listed, at least 1,000.\n\
-         batch_expiry_blocks = {batch_expiry_blocks}\n\n"
+         batch_expiry_blocks = {batch_expiry_blocks}\n\
+         # The most transactions of a block, 1 to 100,000: every validator's log needs room for them, 10 KB each at twice the size of a record.\n\
+         block_transactions = {block_transactions}\n\n"
     )
 }
 

@@ -117,7 +117,7 @@ empty_interval_ms = 1000
 # auto (both are tried at first start and the faster is kept), plain or uring.
 writer = \"auto\"
 # MiB of a segment, 1 to 2,047.
-segment_mib = 128
+segment_mib = 256
 # Whether look-up tables by transaction and by account are built for sealed segments.
 index = true
 # Heights that are kept below the checkpoint, 100 and more; 0 keeps everything, which makes the node an archive.

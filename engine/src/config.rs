@@ -259,7 +259,7 @@ impl Default for OrderConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { writer: LogWriter::Auto, segment_mib: 128, index: true, keep_heights: 0 }
+        Self { writer: LogWriter::Auto, segment_mib: 256, index: true, keep_heights: 0 }
     }
 }
 

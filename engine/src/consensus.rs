@@ -62,12 +62,12 @@ impl Host for EngineHost {
 /// Agreement by the crate `tana-consensus`.
 struct Running {
     consensus: Consensus,
-    handle: NodeHandle,
+    handle: Arc<NodeHandle>,
 }
 
 impl Agreement for Running {
     fn handle(&self) -> Option<NodeHandle> {
-        Some(self.handle.clone())
+        Some(NodeHandle::clone(&self.handle))
     }
 
     fn failure(&self) -> Option<String> {
@@ -150,8 +150,13 @@ pub fn start(start: AgreementStart, host: Arc<PipelineHost>) -> Result<Box<dyn A
     };
     let consensus =
         Consensus::start(settings, chain, Arc::new(EngineHost(host.clone()))).map_err(|error| error.to_string())?;
-    let handle = consensus.handle();
-    let there = handle.clone();
-    host.listen(move |event| there.send(event_of(event)));
+    let handle = Arc::new(consensus.handle());
+    // The host lives in agreement: a handle in its listener would keep both, and the links' port, for ever.
+    let there = Arc::downgrade(&handle);
+    host.listen(move |event| {
+        if let Some(handle) = there.upgrade() {
+            handle.send(event_of(event));
+        }
+    });
     Ok(Box::new(Running { consensus, handle }))
 }

@@ -2,7 +2,7 @@
 
 //!
 //! Read in this order: [`node`] (start and stop), [`config`] and [`keyfile`] (what it is told), [`recover`] and [`replay`] (what it finds),
-//! [`wiring`] and [`layout`] (which stage runs where), [`executor`], [`stage`] and [`channel`] (how a stage runs), [`pipeline`] (the stages),
+//! [`wiring`], [`layout`] and [`room`] (which stage runs where, and what must fit), [`executor`], [`stage`] and [`channel`] (how a stage runs), [`pipeline`] (the stages),
 //! [`intake`] and [`answers`] (the two ends towards the network), [`checkpointer`], [`indexer`], [`history`] and [`query`] (beside the
 //! pipeline), [`verify_log`] (the audit).
 
@@ -36,6 +36,7 @@ pub mod published;
 pub mod query;
 pub mod recover;
 pub mod replay;
+pub mod room;
 pub mod sources;
 pub mod stage;
 pub mod sync;

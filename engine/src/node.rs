@@ -109,13 +109,23 @@ pub enum NodeError {
     /// A block could become final whose commit record does not fit a segment.
     #[error(
         "a block of {transactions} transactions may need a larger record than half a segment: set log.segment_mib to {needed_mib} or more, or \
-         order.block_transactions and ingest.batch_transactions lower"
+         {lower} lower"
     )]
     Room {
         /// Transactions of the largest block.
         transactions: usize,
         /// MiB that a segment needs.
         needed_mib: u64,
+        /// What may be set lower instead.
+        lower: &'static str,
+    },
+    /// Own batches could be larger than any block.
+    #[error("ingest.batch_transactions is {transactions}, but a block holds {block} by the genesis' rules.block_transactions: set it to {block} or lower")]
+    Batch {
+        /// Transactions of a batch.
+        transactions: usize,
+        /// Transactions of a block.
+        block: usize,
     },
     /// Batches could expire while they wait.
     #[error(

@@ -18,10 +18,9 @@ use tana_net::AnswerHub;
 use tana_order::{ExecutedRoots, Orderer, SealedBatch, Solo, SoloConfig};
 use tana_store::checkpoint::MAP_BYTES_DEFAULT;
 use tana_store::{Checkpoint, CheckpointMode, Durable, DurableWriter, LogBackend, LogConfig, LogThread};
-use tana_types::account::{ACCOUNT_CURRENCIES_MAX, RECORD_BYTES};
-use tana_types::batch::{BATCH_BODY_BYTES_MAX, Batch, SEAL_BYTES};
+use tana_types::batch::Batch;
 use tana_types::genesis::Genesis;
-use tana_types::header::{BlockHeader, HEADER_BYTES_MAX};
+use tana_types::header::BlockHeader;
 use tana_types::key::PublicKey;
 use tana_types::transaction::Chain;
 use tana_verify::Backend;
@@ -52,6 +51,7 @@ use crate::published::Published;
 use crate::query::QUESTIONS_MAX;
 use crate::recover::{Recovered, marks_of};
 use crate::replay::{DataFolders, Replayer};
+use crate::room;
 use crate::sources::Sources;
 use crate::stage::{Stage, StageCounters};
 use makers::StageMakers;
@@ -172,7 +172,7 @@ impl Wiring {
         key: SigningKey,
         failure: Arc<Failure>,
     ) -> Result<Self, NodeError> {
-        check_room(config, genesis)?;
+        room::check_room(config, genesis)?;
         let (backend, backend_reason) = choose_backend(config.verify.backend)?;
         let cores = cores::layout(&config.threads.cores)?;
         let layout = lay_out(&cores, config.verify.threads);
@@ -209,7 +209,7 @@ impl Wiring {
     pub fn start_log(&mut self, folders: &DataFolders) -> Result<LogThread, NodeError> {
         let config = LogConfig {
             segment_bytes: self.config.log.segment_mib << 20,
-            record_bytes_max: record_bytes_max(&self.config),
+            record_bytes_max: room::record_bytes_max(self.config.log.segment_mib),
             backend: match self.config.log.writer {
                 LogWriter::Auto => LogBackend::Auto,
                 LogWriter::Plain => LogBackend::Plain,
@@ -394,36 +394,6 @@ impl Wiring {
 
 /// The order in which stages are shown.
 const STAGE_ORDER: [&str; 7] = ["ingest", "verify", "lane", "order", "execute", "root", "commit"];
-/// The largest record, whatever the size of a segment.
-const RECORD_BYTES_MAX: usize = 256 << 20;
-/// The most bytes that one transaction adds to a commit record: its code, and for each of two accounts an index, a record, and the largest
-/// overflow (version, username, display name, biography, 64 balances of 20 bytes) behind its place and length.
-const COMMIT_BYTES_PER_TRANSACTION: usize =
-    1 + 2 * (4 + RECORD_BYTES + 8 + (1 + 51 + 101 + 1_002 + 2 + 20 * ACCOUNT_CURRENCIES_MAX));
-
-/// A record may fill half a segment.
-fn record_bytes_max(config: &NodeConfig) -> usize {
-    RECORD_BYTES_MAX.min((config.log.segment_mib << 19) as usize)
-}
-
-/// Checks that whatever becomes final can also be committed, and that no batch can expire while it waits.
-fn check_room(config: &NodeConfig, genesis: &Genesis) -> Result<(), NodeError> {
-    let alone = !config.consensus.enabled;
-    let transactions = config.order.block_transactions.max(config.ingest.batch_transactions);
-    let block = transactions * COMMIT_BYTES_PER_TRANSACTION + 2 * HEADER_BYTES_MAX;
-    // Others seal batches as large as a batch may be.
-    let body = if alone { config.ingest.batch_kib << 10 } else { BATCH_BODY_BYTES_MAX };
-    let batch = body + SEAL_BYTES;
-    let needed = block.max(batch);
-    if needed > record_bytes_max(config) {
-        return Err(NodeError::Room { transactions, needed_mib: needed.div_ceil(1 << 19) as u64 });
-    }
-    if alone && 2 * config.ingest.pool_batches as u64 > genesis.rules.batch_expiry_blocks {
-        let (pool, expiry) = (config.ingest.pool_batches as u64, genesis.rules.batch_expiry_blocks);
-        return Err(NodeError::Expiry { pool, expiry });
-    }
-    Ok(())
-}
 
 impl Channels {
     fn new(layout: &[(ThreadLayout, Arc<Bell>)], batches: usize) -> Self {

@@ -9,6 +9,7 @@ use tana_cli::genesis_text::{GenesisChoices, genesis_text};
 use tana_cli::keys::{KeyOwner, new_key, public_key, write_key_file};
 use tana_engine::clock::wall_ms;
 use tana_engine::config::NodeConfig;
+use tana_engine::room::block_transactions_in;
 use tana_types::genesis::{Genesis, Rules};
 use tana_types::key::PublicKey;
 
@@ -120,6 +121,7 @@ impl Network {
             rules: Rules {
                 epoch_blocks: EPOCH_BLOCKS,
                 transaction_window_ms: TRANSACTION_WINDOW_MS,
+                block_transactions: block_transactions_in(choices.segment_mib),
                 ..Rules::default()
             },
             bulk: Some((SEED.to_owned(), choices.accounts)),

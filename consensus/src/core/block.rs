@@ -18,16 +18,13 @@ use commonware_consensus::types::Height;
 use commonware_consensus::{BoundedBlock, Heightable};
 use commonware_cryptography::{Digested, Digestible};
 use tana_types::Hash;
-use tana_types::header::{BLOCK_BATCHES_MAX, BlockHeader, LANES_MAX};
+use tana_types::header::{BlockHeader, HEADER_BYTES_MAX};
 
 /// What agreement names a block by: the header's hash.
 pub type Digest = commonware_cryptography::blake3::Digest;
 
 /// Bytes in front of a block that say how long it is.
 const LENGTH_BYTES: usize = 4;
-
-/// The most bytes behind the length: 232 fixed bytes of a header, 12 a lane, 32 a batch.
-const CONTENT_BYTES_MAX: usize = 232 + 12 * LANES_MAX + 32 * BLOCK_BATCHES_MAX;
 
 /// What the decoder of blocks must know: the chain that it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +95,7 @@ impl Read for Block {
             return Err(CodecError::EndOfBuffer);
         }
         let length = buffer.get_u32_le() as usize;
-        if length > CONTENT_BYTES_MAX {
+        if length > HEADER_BYTES_MAX {
             return Err(CodecError::InvalidLength(length));
         }
         if buffer.remaining() < length {
@@ -141,7 +138,7 @@ impl commonware_consensus::Block for Block {
 
 impl BoundedBlock for Block {
     fn max_encode_size(_: &BlockConfig) -> usize {
-        LENGTH_BYTES + CONTENT_BYTES_MAX
+        LENGTH_BYTES + HEADER_BYTES_MAX
     }
 }
 

@@ -41,6 +41,8 @@ pub fn set_up(folder: &Path, ports: &[u16]) -> Vec<NodeConfig> {
         r#"
 chain = "test"
 timestamp_ms = 1
+[rules]
+block_transactions = 256
 [sovereign]
 key = "{sovereign}"
 username = "@sovereign"

@@ -83,6 +83,7 @@ fn the_genesis_file_has_the_hash_that_is_told() {
         ("pending_per_account", u64::from(rules.pending_per_account)),
         ("epoch_blocks", rules.epoch_blocks),
         ("batch_expiry_blocks", rules.batch_expiry_blocks),
+        ("block_transactions", u64::from(rules.block_transactions)),
     ] {
         let row = DOCUMENT.lines().find(|line| line.starts_with(&format!("| `rules.{name}`"))).expect(name);
         assert!(row.replace(',', "").contains(&value.to_string()), "{row}");

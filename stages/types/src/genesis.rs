@@ -31,6 +31,9 @@ pub const PENDING_PER_ACCOUNT_MAX: u32 = 65_536;
 /// The lowest `rules.batch_expiry_blocks`: below it, batches of a busy node would expire before a block has room for them.
 pub const BATCH_EXPIRY_BLOCKS_MIN: u64 = 1_000;
 
+/// The highest `rules.block_transactions`.
+pub const BLOCK_TRANSACTIONS_MAX: u32 = 100_000;
+
 /// Why a genesis was refused.
 #[derive(Debug, Error)]
 pub enum GenesisError {
@@ -79,6 +82,8 @@ pub struct Rules {
     pub lag_blocks_max: u64,
     /// Blocks for which a sealed batch may be listed, at least 1,000.
     pub batch_expiry_blocks: u64,
+    /// The most transactions of a block, 1 to 100,000: what every validator must have room for in its log, whoever leads.
+    pub block_transactions: u32,
 }
 
 impl Default for Rules {
@@ -93,6 +98,7 @@ impl Default for Rules {
             epoch_blocks: 1_000,
             lag_blocks_max: 64,
             batch_expiry_blocks: 10_000,
+            block_transactions: 20_000,
         }
     }
 }
@@ -241,6 +247,9 @@ impl Genesis {
         if rules.batch_expiry_blocks < BATCH_EXPIRY_BLOCKS_MIN {
             return rule("rules.batch_expiry_blocks is at least 1,000");
         }
+        if !(1..=BLOCK_TRANSACTIONS_MAX).contains(&rules.block_transactions) {
+            return rule("rules.block_transactions is 1 to 100,000");
+        }
         if rules.transaction_window_ms < 1_000 {
             return rule("rules.transaction_window_ms is at least 1,000");
         }
@@ -282,6 +291,7 @@ impl Genesis {
         writer.u64(rules.transaction_window_ms).u32(rules.accounts_per_block).u32(rules.accounts_total);
         writer.u32(rules.pending_total).u32(rules.pending_per_account).u32(rules.validators_total);
         writer.u64(rules.epoch_blocks).u64(rules.lag_blocks_max).u64(rules.batch_expiry_blocks);
+        writer.u32(rules.block_transactions);
         writer.bytes(&self.sovereign.key.0).text_u16(&self.sovereign.username);
         writer.u32(self.sovereign.allocations.len() as u32);
         for allocation in &self.sovereign.allocations {

@@ -15,8 +15,10 @@ pub const HEADER_CONTEXT: &str = "tana block header v1";
 pub const LANES_MAX: usize = 256;
 /// The most batches of a block, all lanes together.
 pub const BLOCK_BATCHES_MAX: usize = 1_024;
-/// The most bytes of an encoded header: 230 fixed, 12 a lane, 32 a batch.
-pub const HEADER_BYTES_MAX: usize = 230 + 12 * LANES_MAX + 32 * BLOCK_BATCHES_MAX;
+/// Bytes of a header without lanes, the count of the lanes included.
+pub const HEADER_FIXED_BYTES: usize = 232;
+/// The most bytes of an encoded header: the fixed ones, 12 a lane, 32 a batch.
+pub const HEADER_BYTES_MAX: usize = HEADER_FIXED_BYTES + 12 * LANES_MAX + 32 * BLOCK_BATCHES_MAX;
 
 /// Consecutive batches of one validator's lane.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,9 @@ use tana_types::account::{HotAccount, Overflow};
 use tana_types::batch::{Batch, Origin, Seal};
 use tana_types::bulk::bulk_key;
 use tana_types::genesis::Genesis;
-use tana_types::header::{BlockHeader, LaneBatches};
+use tana_types::header::{
+    BLOCK_BATCHES_MAX, BlockHeader, HEADER_BYTES_MAX, HEADER_FIXED_BYTES, LANES_MAX, LaneBatches,
+};
 use tana_types::key::PublicKey;
 use tana_types::payload::{Kind, Payload, Role};
 use tana_types::state::StateSections;
@@ -221,15 +223,26 @@ fn a_genesis_is_named_by_its_meaning() {
 }
 
 #[test]
+fn the_largest_header_has_the_most_bytes() {
+    let lanes = (0..LANES_MAX as u16).map(|lane| {
+        let digests = vec![[7; 32]; BLOCK_BATCHES_MAX / LANES_MAX];
+        LaneBatches { lane, first_sequence: 1, digests }
+    });
+    let largest = header(lanes.collect());
+    assert_eq!((header(vec![]).encode().len(), largest.encode().len()), (HEADER_FIXED_BYTES, HEADER_BYTES_MAX));
+    assert_eq!(BlockHeader::decode(&largest.encode()).unwrap(), largest);
+}
+
+#[test]
 fn rules_have_ranges() {
     let with =
         |rules: &str| Genesis::parse(&GENESIS.replace("[sovereign]\n", &format!("[rules]\n{rules}\n[sovereign]\n")));
     let names_the_chain = |rules: &str| with(rules).unwrap().hash() != Genesis::parse(GENESIS).unwrap().hash();
-    for rule in ["pending_per_account = 1", "pending_per_account = 65536", "batch_expiry_blocks = 1000"] {
+    for rule in ["pending_per_account = 1", "pending_per_account = 65536", "batch_expiry_blocks = 1000", "block_transactions = 1"] {
         assert!(names_the_chain(rule), "{rule}");
     }
-    assert!(!names_the_chain("pending_per_account = 16\nbatch_expiry_blocks = 10000"), "the defaults");
-    for rule in ["pending_per_account = 0", "pending_per_account = 65537", "batch_expiry_blocks = 999"] {
+    assert!(!names_the_chain("pending_per_account = 16\nbatch_expiry_blocks = 10000\nblock_transactions = 20000"), "the defaults");
+    for rule in ["pending_per_account = 0", "pending_per_account = 65537", "batch_expiry_blocks = 999", "block_transactions = 0"] {
         let refused = with(rule).unwrap_err().to_string();
         assert!(refused.contains(rule.split(' ').next().unwrap()), "{refused}");
     }

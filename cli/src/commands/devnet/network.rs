@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tana_engine::config::NodeConfig;
+use tana_engine::room::block_transactions_in;
 use tana_types::genesis::{Genesis, Rules};
 use tana_types::key::PublicKey;
 
@@ -191,12 +192,14 @@ fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
     let now_ms = now_ms();
     create_private_folder(folder)?;
     let mut validators = Vec::with_capacity(usize::from(count));
+    let mut block_transactions = Rules::default().block_transactions;
     for (number, port) in ports.iter().enumerate() {
         let key = keys::new_key()?;
         let folder = folder.join(format!("validator-{number}"));
         create_private_folder(&folder)?;
         keys::write_key_file(&folder.join("validator.json"), &key, &KeyOwner::default(), "validator", now_ms)?;
-        let text = node_toml(*port, arguments)?;
+        let (text, config) = node_toml(*port, arguments)?;
+        block_transactions = block_transactions.min(block_transactions_in(config.log.segment_mib));
         keys::write_new_file(&folder.join("node.toml"), text.as_bytes(), 0o644)?;
         validators.push((keys::public_key(&key), local(*port).to_string()));
     }
@@ -209,6 +212,7 @@ fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
         rules: Rules {
             epoch_blocks: arguments.epoch_blocks,
             transaction_window_ms: TRANSACTION_WINDOW_MS,
+            block_transactions,
             ..Rules::default()
         },
         bulk: Some((BULK_SEED.to_owned(), arguments.accounts())),
@@ -238,11 +242,9 @@ fn local(port: u16) -> SocketAddr {
 
 /// Transactions of a block in a network that floods: on two cores four validators ordered 61,000 a second with 10,000, and 87,000 with these.
 const FLOODED_BLOCK_TRANSACTIONS: i64 = 20_000;
-/// MiB of a segment that such blocks' records need.
-const FLOODED_SEGMENT_MIB: i64 = 256;
 
-/// What differs from the defaults, with the operator's own keys last, checked as a whole.
-fn node_toml(port: u16, arguments: &DevnetArguments) -> Result<String, CliError> {
+/// What differs from the defaults, with the operator's own keys last, checked as a whole; and the configuration that it makes.
+fn node_toml(port: u16, arguments: &DevnetArguments) -> Result<(String, NodeConfig), CliError> {
     let mut table = toml::Table::new();
     let mut set = |key: &str, value: toml::Value| set_key(&mut table, key, value);
     set("genesis", "../genesis.toml".into())?;
@@ -253,12 +255,9 @@ fn node_toml(port: u16, arguments: &DevnetArguments) -> Result<String, CliError>
     // Many validators share the cores here; tying each one's stages to the same core would make them wait for each other.
     set("threads.pin", false.into())?;
     set("order.empty_interval_ms", (arguments.empty_interval_ms as i64).into())?;
-    let is_own_size =
-        |text: &String| text.starts_with("log.segment_mib") || text.starts_with("order.block_transactions");
-    if arguments.flood.is_some() && !arguments.set.iter().any(is_own_size) {
-        // Under a flood a block's size, not its number, carries the load; a block of so many needs the larger segments.
+    if arguments.flood.is_some() {
+        // Under a flood a block's size, not its number, carries the load.
         set("order.block_transactions", FLOODED_BLOCK_TRANSACTIONS.into())?;
-        set("log.segment_mib", FLOODED_SEGMENT_MIB.into())?;
     }
     for text in &arguments.set {
         let (key, value) = text.split_once('=').ok_or_else(|| {
@@ -269,9 +268,10 @@ fn node_toml(port: u16, arguments: &DevnetArguments) -> Result<String, CliError>
     let text = toml::to_string(&table).map_err(|error| CliError::Usage(format!("--set: {error}")))?;
     let config: NodeConfig = toml::from_str(&text).map_err(|error| CliError::Usage(format!("--set: {error}")))?;
     config.check()?;
-    Ok(format!(
+    let text = format!(
         "# Written by `tana devnet`: what differs from the defaults, which `tana init` writes with comments.\n{text}"
-    ))
+    );
+    Ok((text, config))
 }
 
 /// `3`, `true`, `[0, 1]` and `"text"` as TOML has them, anything else as a text.

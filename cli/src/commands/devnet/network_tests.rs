@@ -30,6 +30,7 @@ fn a_new_network_has_a_key_and_ports_for_each_and_one_genesis() {
     let network = network.unwrap();
     assert!(network.is_new);
     assert_eq!(network.genesis.rules.epoch_blocks, 7);
+    assert_eq!(network.genesis.rules.block_transactions, block_transactions_in(16), "what a node's log has room for");
     assert_eq!(network.genesis.bulk.as_ref().unwrap().count, 50);
     let addresses: Vec<_> = network.genesis.validators.iter().map(|validator| validator.address.as_str()).collect();
     assert_eq!(addresses, ["127.0.0.1:12000", "127.0.0.1:12010", "127.0.0.1:12020"]);

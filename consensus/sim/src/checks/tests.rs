@@ -75,9 +75,9 @@ fn a_good_chain_passes() {
 #[test]
 fn a_second_block_at_a_height_is_seen() {
     let mut checks = good();
-    checks.started(1, 2);
-    give(&mut checks, 1, &header(3, &[[9; 32]]));
-    assert!(matches!(checks.violation(), Some(Violation::Fork { height: 3, second_node: 1, .. })));
+    checks.started(2, 2);
+    give(&mut checks, 2, &header(3, &[[9; 32]]));
+    assert!(matches!(checks.violation(), Some(Violation::Fork { height: 3, second_node: 2, .. })));
 }
 
 #[test]

@@ -31,7 +31,7 @@ use marks::LaneMarks;
 
 pub use marks::{AuthorMarks, marks_by_author};
 pub use propose::Proposal;
-pub use rules::{BLOCK_BODY_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, CLOCK_AHEAD_MS_MAX, ChainRules};
+pub use rules::{BLOCK_BODY_BYTES_MAX, CLOCK_AHEAD_MS_MAX, ChainRules};
 pub use verify::Verdict;
 
 /// The most headers above the finalized one: views in which blocks were notarized and none finalized, and dead branches of them.

@@ -112,7 +112,9 @@ impl Chain {
                 let from = last.unwrap_or_else(|| mark(author));
                 let expiry_blocks = self.rules.batch_expiry_blocks;
                 let next = book.proposable(author, from, last.is_none(), height, epoch, expiry_blocks);
-                match next.filter(|next| !listed_before(author, next.sequence)) {
+                // A batch that no block has room for holds up its author's lane alone.
+                let fits_a_block = |next: &HeldBatch| next.transactions as usize <= self.rules.block_transactions_max;
+                match next.filter(|next| fits_a_block(next) && !listed_before(author, next.sequence)) {
                     Some(next) => choice.take(lane, next, self.rules.block_transactions),
                     None => false,
                 }
@@ -140,7 +142,7 @@ impl Chain {
 }
 
 impl<'a> Choice<'a> {
-    /// Takes the next batch of a lane if the block has room for it. The first batch of a block always fits.
+    /// Takes the next batch of a lane if the block has room for it. The first batch of a block may pass the leader's own bound.
     fn take(&mut self, lane: usize, batch: &'a HeldBatch, transactions_max: usize) -> bool {
         let transactions = self.transactions + batch.transactions as usize;
         let bytes = self.bytes + batch.bytes as usize;
@@ -181,7 +183,7 @@ fn header(
         state_root: roots.state_root,
         receipts_root: roots.receipts_root,
         transaction_root: tana_execute::transaction_root_of_parts(ids),
-        // At most BLOCK_TRANSACTIONS_MAX, or the 4,096 of a single batch.
+        // At most the genesis' 100,000.
         transaction_count: choice.transactions as u32,
         validator_set_hash: roots.validator_set_hash,
         lanes: lanes.collect(),

@@ -5,9 +5,7 @@
 
 use tana_types::genesis::Rules;
 
-/// The most transactions of a block; what a leader may be configured to propose at most.
-pub const BLOCK_TRANSACTIONS_MAX: usize = 100_000;
-/// The most bytes of transactions of a block: 100,000 of the largest transfers fit, and 32 bodies of the largest batches.
+/// The most bytes of transactions of a block: 100,000 transfers fit, and 32 bodies of the largest batches.
 pub const BLOCK_BODY_BYTES_MAX: usize = 32 << 20;
 /// How far a block's timestamp may be ahead of a validator's clock, milliseconds.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 500;
@@ -21,7 +19,9 @@ pub struct ChainRules {
     pub lag_blocks_max: u64,
     /// How far above its block's height a batch may expire at most.
     pub batch_expiry_blocks: u64,
-    /// Transactions at which a block is proposed without waiting, and which it keeps to; at most [`BLOCK_TRANSACTIONS_MAX`].
+    /// The most transactions of a block.
+    pub block_transactions_max: usize,
+    /// Transactions at which a block is proposed without waiting, and which it keeps to; at most the former.
     pub block_transactions: usize,
     /// The shortest time between a block and one that lists batches or attests what is not attested, milliseconds.
     pub block_interval_ms: u64,
@@ -32,11 +32,13 @@ pub struct ChainRules {
 impl ChainRules {
     /// The rules of a genesis, and a leader's pace.
     pub fn new(rules: &Rules, block_transactions: usize, block_interval_ms: u64, empty_interval_ms: u64) -> Self {
+        let block_transactions_max = rules.block_transactions.max(1) as usize;
         Self {
             epoch_blocks: rules.epoch_blocks.max(1),
             lag_blocks_max: rules.lag_blocks_max,
             batch_expiry_blocks: rules.batch_expiry_blocks,
-            block_transactions: block_transactions.clamp(1, BLOCK_TRANSACTIONS_MAX),
+            block_transactions_max,
+            block_transactions: block_transactions.clamp(1, block_transactions_max),
             block_interval_ms,
             empty_interval_ms,
         }

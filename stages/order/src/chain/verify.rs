@@ -21,7 +21,7 @@ use tana_types::header::{BLOCK_BATCHES_MAX, BlockHeader};
 use super::marks::LaneMarks;
 use super::{Chain, Point};
 use crate::Now;
-use crate::chain::rules::{BLOCK_BODY_BYTES_MAX, BLOCK_TRANSACTIONS_MAX, CLOCK_AHEAD_MS_MAX};
+use crate::chain::rules::{BLOCK_BODY_BYTES_MAX, CLOCK_AHEAD_MS_MAX};
 
 /// What a validator makes of a proposed block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Chain {
             transactions += batch.transactions as usize;
             bytes += batch.bytes as usize;
         }
-        demand(transactions <= BLOCK_TRANSACTIONS_MAX, "more transactions than a block may have")?;
+        demand(transactions <= self.rules.block_transactions_max, "more transactions than a block may have")?;
         demand(bytes <= BLOCK_BODY_BYTES_MAX, "more bytes than a block may have")?;
         demand(header.transaction_count as usize == transactions, "the transaction count is not that of the batches")
     }

@@ -103,6 +103,19 @@ fn lanes_take_turns_and_order_within_a_lane_is_kept() {
 }
 
 #[test]
+fn a_batch_that_no_block_has_room_for_holds_up_its_own_lane_alone() {
+    let mut nodes = nodes(4, &ChainRules { block_transactions_max: 20, block_transactions: 20, ..rules() });
+    let mut batches: Vec<HeldBatch> = keys(4).into_iter().map(|author| batch(author, 1)).collect();
+    batches[1].transactions = 21;
+    share(&mut nodes, &batches);
+    let first = nodes[0].propose(GENESIS, 0);
+    assert_eq!(first.lanes.iter().map(|lane| lane.lane).collect::<Vec<_>>(), [2, 3]);
+    let parent = nodes[0].commit(&first, 0);
+    let second = nodes[0].propose(parent, 10);
+    assert_eq!(second.lanes.iter().map(|lane| lane.lane).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
 fn when_execution_lags_blocks_are_empty() {
     let mut nodes = nodes(1, &ChainRules { lag_blocks_max: 2, ..rules() });
     let batches: Vec<_> = (1..=60).map(|sequence| batch(key(0), sequence)).collect();

@@ -28,6 +28,7 @@ pub fn rules() -> ChainRules {
         epoch_blocks: 1_000,
         lag_blocks_max: 64,
         batch_expiry_blocks: 1_000,
+        block_transactions_max: 100_000,
         block_transactions: 100,
         block_interval_ms: 10,
         empty_interval_ms: 500,

@@ -120,7 +120,9 @@ pub enum NodeError {
         lower: &'static str,
     },
     /// Own batches could be larger than any block.
-    #[error("ingest.batch_transactions is {transactions}, but a block holds {block} by the genesis' rules.block_transactions: set it to {block} or lower")]
+    #[error(
+        "ingest.batch_transactions is {transactions}, but a block holds {block} by the genesis' rules.block_transactions: set it to {block} or lower"
+    )]
     Batch {
         /// Transactions of a batch.
         transactions: usize,

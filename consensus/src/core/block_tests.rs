@@ -4,7 +4,7 @@
 use super::*;
 use commonware_codec::{Copying, Decode, Encode};
 use proptest::prelude::*;
-use tana_types::header::LaneBatches;
+use tana_types::header::{BLOCK_BATCHES_MAX, LANES_MAX, LaneBatches};
 
 const CONFIG: BlockConfig = BlockConfig { genesis_hash: [7; 32] };
 

@@ -18,9 +18,9 @@ use tana_types::batch::Batch;
 use tana_types::header::BlockHeader;
 
 pub use chain::{
-    AuthorMarks, BLOCK_BODY_BYTES_MAX, BRANCH_BLOCKS_MAX, CLOCK_AHEAD_MS_MAX, Chain,
-    ChainRules, EXECUTED_KEPT_MAX, Executed, FINALIZED_KEPT, FinalizeError, Finalized, Inserted, Proposal, StartPoint,
-    StartTip, Verdict, marks_by_author,
+    AuthorMarks, BLOCK_BODY_BYTES_MAX, BRANCH_BLOCKS_MAX, CLOCK_AHEAD_MS_MAX, Chain, ChainRules, EXECUTED_KEPT_MAX,
+    Executed, FINALIZED_KEPT, FinalizeError, Finalized, Inserted, Proposal, StartPoint, StartTip, Verdict,
+    marks_by_author,
 };
 pub use solo::{Solo, SoloConfig, Tip};
 

@@ -238,11 +238,24 @@ fn rules_have_ranges() {
     let with =
         |rules: &str| Genesis::parse(&GENESIS.replace("[sovereign]\n", &format!("[rules]\n{rules}\n[sovereign]\n")));
     let names_the_chain = |rules: &str| with(rules).unwrap().hash() != Genesis::parse(GENESIS).unwrap().hash();
-    for rule in ["pending_per_account = 1", "pending_per_account = 65536", "batch_expiry_blocks = 1000", "block_transactions = 1"] {
+    for rule in [
+        "pending_per_account = 1",
+        "pending_per_account = 65536",
+        "batch_expiry_blocks = 1000",
+        "block_transactions = 1",
+    ] {
         assert!(names_the_chain(rule), "{rule}");
     }
-    assert!(!names_the_chain("pending_per_account = 16\nbatch_expiry_blocks = 10000\nblock_transactions = 20000"), "the defaults");
-    for rule in ["pending_per_account = 0", "pending_per_account = 65537", "batch_expiry_blocks = 999", "block_transactions = 0"] {
+    assert!(
+        !names_the_chain("pending_per_account = 16\nbatch_expiry_blocks = 10000\nblock_transactions = 20000"),
+        "the defaults"
+    );
+    for rule in [
+        "pending_per_account = 0",
+        "pending_per_account = 65537",
+        "batch_expiry_blocks = 999",
+        "block_transactions = 0",
+    ] {
         let refused = with(rule).unwrap_err().to_string();
         assert!(refused.contains(rule.split(' ').next().unwrap()), "{refused}");
     }

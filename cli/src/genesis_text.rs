@@ -180,8 +180,8 @@ mod tests {
             timestamp_ms: 1_700_000_000_000,
             sovereign: PublicKey([1; 32]),
             validators: vec![
-                (PublicKey([2; 32]), "127.0.0.1:9000".to_owned()),
-                (PublicKey([3; 32]), "there.example:9010".to_owned()),
+                (PublicKey([3; 32]), "127.0.0.1:9000".to_owned()),
+                (PublicKey([9; 32]), "there.example:9010".to_owned()),
             ],
             rules: Rules { epoch_blocks: 40, ..Rules::default() },
             bulk: Some(("seed".to_owned(), 1_000)),

@@ -24,6 +24,9 @@ fn cases() -> Vec<(Vec<&'static str>, Payload<'static>)> {
     let key = PublicKey(KEY);
     let request = [0x5C; 32];
     let text = "ed25519_abababababababababababababababababababababababababababababababab";
+    // A validator's key must be a point of the curve.
+    let validator = PublicKey([9; 32]);
+    let point = "ed25519_0909090909090909090909090909090909090909090909090909090909090909";
     let id = "5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c";
     let usd = "USD".parse().unwrap();
     let btc = "BTC".parse().unwrap();
@@ -90,8 +93,8 @@ fn cases() -> Vec<(Vec<&'static str>, Payload<'static>)> {
             Payload::BalanceAdjustment { account: key, currency: usd, amount: 0, reason: "Booked twice." },
         ),
         (
-            vec!["validator-set-change", "--add", text, "--address", "10.0.0.6:9000", "--epoch", "12"],
-            Payload::ValidatorSetChange { add: true, validator: key, epoch: 12, address: "10.0.0.6:9000" },
+            vec!["validator-set-change", "--add", point, "--address", "10.0.0.6:9000", "--epoch", "12"],
+            Payload::ValidatorSetChange { add: true, validator, epoch: 12, address: "10.0.0.6:9000" },
         ),
         (
             vec!["validator-set-change", "--remove", text, "--epoch", "13"],

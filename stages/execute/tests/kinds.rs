@@ -177,6 +177,39 @@ fn malformed_payloads_consume_the_nonce() {
 }
 
 #[test]
+fn a_validator_is_added_only_with_a_key_that_can_sign() {
+    let mut chain = TestChain::new();
+    let genesis = chain.genesis.clone();
+    let no_point = [2; 32];
+    let mut small_order = [0; 32];
+    small_order[0] = 1;
+    // The place of y = 3, which is on the curve, with the field's prime added.
+    let mut not_canonical = [0xFF; 32];
+    (not_canonical[0], not_canonical[31]) = (0xF0, 0x7F);
+    let good = validator_key(5);
+    let payload = |add: bool, key: [u8; 32]| {
+        let address: &[u8] = if add { b"\x06host:1" } else { b"\0" };
+        [&[u8::from(add)], &key[..], &2u64.to_le_bytes(), address].concat()
+    };
+    let sections = chain.state.sections([0; 32]);
+    for (nonce, key_bytes) in (1..).zip([no_point, small_order, not_canonical]) {
+        let bytes = raw(&genesis, key(0), nonce, NOW, Kind::ValidatorSetChange as u8, &payload(true, key_bytes));
+        assert_eq!(chain.block(&[bytes]), [Code::Malformed], "{key_bytes:02x?}");
+        assert_eq!(chain.next_nonce(0), nonce + 1);
+    }
+    assert_eq!(chain.state.sections([0; 32]).validators_hash, sections.validators_hash);
+    let rest: [(bool, [u8; 32], Code); 3] = [
+        (false, no_point, Code::UnknownValidator),
+        (true, good.0, Code::Applied),
+        (true, good.0, Code::ValidatorExists),
+    ];
+    for (nonce, (add, key_bytes, code)) in (4..).zip(rest) {
+        let bytes = raw(&genesis, key(0), nonce, NOW, Kind::ValidatorSetChange as u8, &payload(add, key_bytes));
+        assert_eq!(chain.block(&[bytes]), [code]);
+    }
+}
+
+#[test]
 fn timestamps_have_a_window() {
     let mut chain = TestChain::new();
     let genesis = chain.genesis.clone();
@@ -384,7 +417,7 @@ fn validator_sets() {
     chain.create([1]);
     let change = |add, number, epoch| Payload::ValidatorSetChange {
         add,
-        validator: key(number),
+        validator: validator_key(number),
         epoch,
         address: if add { "host:1" } else { "" },
     };
@@ -409,10 +442,10 @@ fn validator_sets() {
     let keys = |chain: &TestChain, epoch| -> Vec<_> {
         chain.state.validators(epoch).into_iter().map(|member| member.key).collect()
     };
-    assert_eq!(keys(&chain, 1), [key(1_000_000)]);
-    assert_eq!(keys(&chain, 2), [key(1_000_000)]);
-    assert_eq!(keys(&chain, 3), [key(1_000_000), key(5), key(6)]);
-    assert_eq!(keys(&chain, 9), [key(5), key(6)]);
+    assert_eq!(keys(&chain, 1), [validator_key(1_000_000)]);
+    assert_eq!(keys(&chain, 2), [validator_key(1_000_000)]);
+    assert_eq!(keys(&chain, 3), [validator_key(1_000_000), validator_key(5), validator_key(6)]);
+    assert_eq!(keys(&chain, 9), [validator_key(5), validator_key(6)]);
     assert_eq!(chain.state.validator_set_hash(1), genesis_hash);
     let planned = chain.state.validator_set_hash(4);
     let mark = chain.state.progress().lane_marks[&0];

@@ -131,7 +131,7 @@ pub struct Sovereign {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenesisValidator {
-    /// Its key.
+    /// Its key, which [`PublicKey::can_sign`].
     pub key: PublicKey,
     /// Where its links listen, `host:port`.
     pub address: String,
@@ -218,6 +218,13 @@ impl Genesis {
         for (position, validator) in self.validators.iter().enumerate() {
             if self.validators[..position].iter().any(|other| other.key == validator.key) {
                 return rule(format!("validator {} is there twice", validator.key));
+            }
+            if !validator.key.can_sign() {
+                return rule(format!(
+                    "validator {} has no Ed25519 public key: the bytes are not the encoding of a point of the curve, so it could \
+                     never vote; `tana keys show` prints a key file's",
+                    validator.key
+                ));
             }
             if validator.address.is_empty() || validator.address.len() > ADDRESS_BYTES_MAX {
                 return rule("a validator's address must have 1 to 128 bytes, host:port");

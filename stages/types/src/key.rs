@@ -20,9 +20,18 @@ pub struct KeyError {
     text: String,
 }
 
-/// An Ed25519 public key: 32 bytes as they are signed over, never judged for validity here.
+/// An Ed25519 public key: 32 bytes as they are signed over. Any bytes may stand in one; [`PublicKey::can_sign`] judges them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PublicKey(pub [u8; 32]);
+
+impl PublicKey {
+    /// Whether the bytes are the one encoding of a point of the curve that somebody may hold the secret of: they decode, are what the point
+    /// is encoded as, and its order is not small (for such a point anybody can make signatures). Costs a square root.
+    pub fn can_sign(&self) -> bool {
+        ed25519_dalek::VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| !key.is_weak() && key.to_edwards().compress().to_bytes() == self.0)
+    }
+}
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -286,6 +286,10 @@ impl<'a> Payload<'a> {
                 if add == address.is_empty() {
                     return invalid("address", "host:port when a validator is added, empty when it is removed");
                 }
+                // Agreement cannot take a set with such a key, so it must never enter one.
+                if add && !validator.can_sign() {
+                    return invalid("validator", "an Ed25519 public key: a point of the curve, encoded canonically");
+                }
                 Payload::ValidatorSetChange { add, validator, epoch, address }
             }
         })

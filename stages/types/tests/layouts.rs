@@ -143,6 +143,7 @@ fn a_transfer_has_180_bytes_and_reads_back() {
 fn an_invalid_payload_is_never_signed() {
     let key = SigningKey::from_bytes(&[1; 32]);
     let account = PublicKey([2; 32]);
+    let validator = PublicKey(key.verifying_key().to_bytes());
     let currency = "USD".parse().unwrap();
     for payload in [
         Payload::UserCreation { username: "Alice", display_name: "", biography: "" },
@@ -151,8 +152,9 @@ fn an_invalid_payload_is_never_signed() {
         Payload::RoleChange { account, role: Role::Sovereign },
         Payload::BalanceAdjustment { account, currency, amount: 1, reason: "too short" },
         Payload::BalanceAdjustment { account, currency, amount: 1, reason: &"x".repeat(513) },
-        Payload::ValidatorSetChange { add: true, validator: account, epoch: 1, address: "" },
-        Payload::ValidatorSetChange { add: false, validator: account, epoch: 1, address: "a:1" },
+        Payload::ValidatorSetChange { add: true, validator, epoch: 1, address: "" },
+        Payload::ValidatorSetChange { add: false, validator, epoch: 1, address: "a:1" },
+        Payload::ValidatorSetChange { add: true, validator: account, epoch: 1, address: "a:1" },
     ] {
         assert!(sign(&chain(), &key, 1, 1, &payload).is_err(), "{payload:?}");
     }
@@ -220,6 +222,17 @@ fn a_genesis_is_named_by_its_meaning() {
     ] {
         assert!(Genesis::parse(&GENESIS.replace(from, to)).is_err(), "{to}");
     }
+}
+
+#[test]
+fn a_genesis_names_validators_that_can_vote_each_once() {
+    let key = "ed25519_3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+    let no_point = format!("ed25519_{}", "02".repeat(32));
+    let refused = Genesis::parse(&GENESIS.replace(key, &no_point)).unwrap_err().to_string();
+    assert!(refused.contains(&no_point) && refused.contains("not the encoding of a point"), "{refused}");
+    let twice = format!("{GENESIS}[[validator]]\nkey = \"{key}\"\naddress = \"127.0.0.1:9010\"\n");
+    let refused = Genesis::parse(&twice).unwrap_err().to_string();
+    assert!(refused.contains("is there twice"), "{refused}");
 }
 
 #[test]

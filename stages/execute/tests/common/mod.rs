@@ -26,6 +26,11 @@ pub fn key(number: u32) -> PublicKey {
     PublicKey(bytes)
 }
 
+/// A key that a validator may have: the first of a row of keys that are points of the curve.
+pub fn validator_key(number: u32) -> PublicKey {
+    (0..).map(|step| key(number + (step << 24))).find(PublicKey::can_sign).unwrap()
+}
+
 /// Sovereign with 1,000.00 USD; rules small enough to be reached.
 pub fn genesis() -> Genesis {
     let text = format!(
@@ -58,7 +63,7 @@ key = "{}"
 address = "127.0.0.1:9000"
 "#,
         key(0),
-        key(1_000_000)
+        validator_key(1_000_000)
     );
     Genesis::parse(&text).unwrap()
 }

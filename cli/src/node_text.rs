@@ -77,7 +77,7 @@ batch_transactions = 1024
 # KiB of a full batch, 4 to 1,024.
 batch_kib = 256
 # Milliseconds after which a batch that is not full goes on, 1 to 1,000.
-flush_ms = 2
+flush_ms = 10
 # Batches in existence, 16 to 65,536: the one bound on what is in flight inside the node.
 pool_batches = 128
 # Connections in all, 1 to 100,000.

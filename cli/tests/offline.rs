@@ -217,7 +217,7 @@ fn a_validator_without_what_it_needs_says_what_is_missing() {
     let sovereign = home.path("sovereign.json");
     home.tana(&["validator", "--key", sovereign.to_str().unwrap()]).fails(1, &["is not the validator of this genesis"]);
     let text = fs::read_to_string(home.path("node.toml")).unwrap();
-    fs::write(home.path("node.toml"), text.replace("flush_ms = 2", "flush_ms = 0")).unwrap();
+    fs::write(home.path("node.toml"), text.replace("flush_ms = 10", "flush_ms = 0")).unwrap();
     home.tana(&["validator"]).fails(1, &["ingest.flush_ms", "1 to 1,000"]);
     fs::write(home.path("node.toml"), "lisen = \"127.0.0.1:9002\"").unwrap();
     home.tana(&["validator"]).fails(1, &["node.toml", "lisen"]);

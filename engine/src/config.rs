@@ -230,7 +230,7 @@ impl Default for IngestConfig {
             threads: 1,
             batch_transactions: 1_024,
             batch_kib: 256,
-            flush_ms: 2,
+            flush_ms: 10,
             pool_batches: 128,
             connections_max: 1_024,
             connections_per_ip_max: 256,

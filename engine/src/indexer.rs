@@ -1,7 +1,7 @@
 //! Builds the look-up tables of sealed segments: from a transaction's identifier and from an account to places in blocks.
 //!
-//! One thread, at the lowest priority, behind the commit, that rests while the pipeline has much to do: when the block log has gone on to another segment, the one before is read
-//! once more and two sorted tables are written beside it. Nothing waits for it; what has no table yet is found by reading.
+//! One thread, at the lowest priority, behind the commit, that rests while the pipeline has much to do: when the block log has gone on
+//! to another segment, the one before is read once more and two sorted tables are written beside it. Nothing waits for it; what has no table yet is found by reading.
 //!
 //! A place is the height in the upper 40 bits and the position in the block in the lower 24.
 
@@ -28,7 +28,7 @@ use crate::published::Published;
 const LOOK: Duration = Duration::from_millis(500);
 /// Transactions in the pipeline above which the indexer rests.
 const BUSY_TRANSACTIONS: u64 = 8_192;
-/// How long it rests at the most before one segment: tables come late under a long flood, but they come.
+/// How long it rests at the most over one segment: tables come late under a long flood, but they come.
 const REST_MAX: Duration = Duration::from_secs(120);
 /// Bits of a place that hold the position in the block.
 const INDEX_BITS: u32 = 24;
@@ -112,7 +112,6 @@ impl Indexer {
 fn run(parts: &IndexerParts, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         if let Some(segment) = next_segment(parts)
-            && rest(parts, stop)
             && let Err(reason) = index_segment(parts, segment, stop)
         {
             tracing::warn!(segment, reason, "a look-up table could not be built; look-ups read the segment instead");
@@ -122,16 +121,15 @@ fn run(parts: &IndexerParts, stop: &AtomicBool) {
     }
 }
 
-/// Waits while the pipeline has much to do; tells whether to go on.
-fn rest(parts: &IndexerParts, stop: &AtomicBool) -> bool {
-    let deadline = Instant::now() + REST_MAX;
+/// Waits while the pipeline has much to do, until the deadline at the most; tells whether to go on.
+fn rest(parts: &IndexerParts, stop: &AtomicBool, deadline: Instant) -> bool {
     while parts.published.waiting.load(Ordering::Relaxed) > BUSY_TRANSACTIONS && Instant::now() < deadline {
         if stop.load(Ordering::Acquire) {
-            return false;
+            break;
         }
         std::thread::park_timeout(LOOK);
     }
-    true
+    !stop.load(Ordering::Acquire)
 }
 
 /// The oldest sealed segment of the block log without tables.
@@ -147,7 +145,7 @@ struct Tables {
     accounts: TableBuilder,
 }
 
-/// One pass over the segment. Nothing is written when the node stops meanwhile.
+/// One pass over the segment, block by block, with rests. Nothing is written when the node stops meanwhile.
 fn index_segment(parts: &IndexerParts, segment: u32, stop: &AtomicBool) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let reader = LogReader::open(&parts.logs, LOG_NAMES[BLOCK_LOG]).map_err(|error| text(&error))?;
@@ -156,11 +154,12 @@ fn index_segment(parts: &IndexerParts, segment: u32, stop: &AtomicBool) -> Resul
         transactions: TableBuilder::new(&table_path(&parts.tables, TableKind::Transactions, segment)),
         accounts: TableBuilder::new(&table_path(&parts.tables, TableKind::Accounts, segment)),
     };
+    let deadline = Instant::now() + REST_MAX;
     while let Some(record) = records.next_record().map_err(|error| text(&error))? {
         if record.position.segment != segment {
             break;
         }
-        if stop.load(Ordering::Acquire) {
+        if !rest(parts, stop, deadline) {
             return Ok(());
         }
         let commit = CommitRecord::decode(record.payload).map_err(|error| text(&error))?;

@@ -411,10 +411,13 @@ impl Shared {
         let Some(before_ms) = self.clock.now_ms().checked_sub(idle_ms) else { return };
         let connections = self.connections.lock();
         let victim = connections
-            .values()
-            .filter(|context| context.last_frame_ms() <= before_ms)
-            .min_by_key(|context| (usize::MAX - context.connections_of_ip(), context.last_frame_ms()));
-        if let Some(context) = victim {
+            .iter()
+            .filter(|(_, context)| context.last_frame_ms() <= before_ms)
+            // Of those that are idle since the same moment it is the oldest.
+            .min_by_key(|(number, context)| {
+                (usize::MAX - context.connections_of_ip(), context.last_frame_ms(), **number)
+            });
+        if let Some((_, context)) = victim {
             context.evict.notify_one();
         }
     }

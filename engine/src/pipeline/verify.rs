@@ -34,6 +34,10 @@ const JOIN_WAITING_MIN: usize = 8;
 /// Batches that are not joined after an equation that failed.
 const APART_BATCHES: u32 = 1_024;
 
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
+
 /// Decoded keys lie beside the accounts, 32 bytes each: the directory is the cache.
 pub struct AccountKeys<'a>(pub View<'a>);
 

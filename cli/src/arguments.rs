@@ -219,6 +219,10 @@ pub struct ValidatorArguments {
     /// Join from this block on instead of from the genesis: its height and hash, from somebody you trust
     #[arg(long, value_name = "HEIGHT:HASH", requires = "join")]
     pub trust: Option<TrustedBlock>,
+    /// The key was never used by any validator: say so in the data folder, which is refused where it says anything already. Needed once, and only
+    /// where neither `tana init`, `devnet` nor `testnet` made the key, and `--join` finds it in the validator set already
+    #[arg(long)]
+    pub new_key: bool,
     /// Stop when standard input ends: so a validator that another program started does not outlive it
     #[arg(long)]
     pub stop_with_input: bool,

@@ -13,6 +13,7 @@ use ed25519_dalek::SigningKey;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use serde::{Deserialize, Serialize};
+use tana_engine::consensus::{create_vote_record, vote_record};
 use tana_engine::keyfile::load_key_file;
 use tana_types::key::{KEY_PREFIX, PublicKey};
 use tana_types::username::Username;
@@ -108,6 +109,18 @@ pub fn write_key_file(
         .map_err(|error| CliError::file("write", path, io::Error::other(error)))?;
     text.push(b'\n');
     write_new_file(path, &text, 0o600)
+}
+
+/// Writes down in a data folder that the key for it was just made and has not voted: without this word a validator does not vote.
+///
+/// # Errors
+/// [`CliError::FileExists`] when the folder has such a word already, [`CliError::File`] when it cannot be written.
+pub fn write_vote_record(data: &Path) -> Result<(), CliError> {
+    let path = vote_record(data);
+    create_vote_record(data).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => CliError::FileExists(path),
+        _ => CliError::file("write", &path, source),
+    })
 }
 
 /// Writes a file that must not exist yet, and makes it durable. What cannot be written whole is not left behind.

@@ -43,6 +43,7 @@ fn a_testnet_has_a_folder_for_each_host() {
     for (place, name) in ["alpha", "beta"].into_iter().enumerate() {
         let file = |file: &str| home.beside(&format!("testnet/{name}/{file}"));
         assert_eq!(mode(&file("validator.json")), 0o600);
+        assert!(file("voted").exists(), "the key was just made");
         let genesis = tana_types::genesis::Genesis::load(&file("genesis.toml")).unwrap();
         let key = tana_engine::keyfile::load_key_file(&file("validator.json")).unwrap();
         assert_eq!(genesis.validators[place].key, tana_cli::keys::public_key(&key));
@@ -61,6 +62,17 @@ fn a_testnet_has_a_folder_for_each_host() {
 }
 
 #[test]
+fn a_data_folder_from_elsewhere_gets_no_voting_record() {
+    let home = TestHome::empty();
+    home.tana(&["testnet", "--host", "alpha=127.0.0.1:18350"]).ok();
+    let folder = home.beside("testnet/alpha");
+    std::fs::create_dir_all(home.beside("root/var/lib/tana/logs")).unwrap();
+    let installed = deploy(&home, &["install", folder.to_str().unwrap(), "--binary", BINARY]).ok();
+    assert!(installed.stdout.contains("follows without voting"), "{installed:?}");
+    assert!(!home.beside("root/var/lib/tana/voted").exists() && folder.join("voted").exists());
+}
+
+#[test]
 fn a_validator_is_installed_runs_is_upgraded_and_removed() {
     let home = TestHome::empty();
     // A port that no other test has; 0 would not tell the others where to connect.
@@ -76,6 +88,8 @@ fn a_validator_is_installed_runs_is_upgraded_and_removed() {
     assert_eq!(mode(&at("etc/tana/validator.json")), 0o600);
     assert_eq!(mode(&at("var/lib/tana")), 0o700);
     assert!(at("etc/systemd/system/tana-validator.service").exists());
+    // The word that the key has not voted went with it, and is not there a second time.
+    assert!(at("var/lib/tana/voted").exists() && !home.beside("testnet/alpha/voted").exists());
     // The same again changes nothing; another key is not put over the one that is there.
     deploy(&home, &["install", folder, "--binary", BINARY]).ok();
     home.tana(&["testnet", "--host", "alpha=127.0.0.1:18340", "--out", "other"]).ok();

@@ -41,11 +41,12 @@ fn init_never_destroys_an_earlier_home() {
     let key = fs::read(home.path("sovereign.json")).unwrap();
     home.tana(&["init"]).fails(1, &["sovereign.json", "genesis.toml", "--force", "--home"]);
     assert_eq!(fs::read(home.path("sovereign.json")).unwrap(), key);
-    fs::create_dir(home.path("data")).unwrap();
+    let voted = fs::read(home.path("data/voted")).unwrap();
+    assert_eq!(&voted[8..24], &[0; 16], "the key was just made: no start, no epoch");
     let made = home.tana(&["init", "--force", "--json"]).json(0);
     let moved = std::path::Path::new(made["moved_to"].as_str().unwrap());
     assert_eq!(fs::read(moved.join("sovereign.json")).unwrap(), key);
-    assert!(moved.join("data").is_dir() && !home.path("data").exists());
+    assert!(moved.join("data/voted").exists() && home.path("data/voted").exists());
     assert_ne!(fs::read(home.path("sovereign.json")).unwrap(), key);
 }
 

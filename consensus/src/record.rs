@@ -5,7 +5,7 @@
 //! put back from an older copy, has the lower number, and the node then follows without voting (`core::guard` decides).
 //!
 //! A record of zero starts is written when a key is made ([`FileRecord::create`]): it says that the key has not voted yet, wherever the
-//! chain stands by the time the node first starts.
+//! chain stands by the time the node first starts. A start never makes one: without a record the node follows and does not vote.
 //!
 //! ```text
 //! magic 8, starts 8, epoch 8 (the last one voted in), check 8: the first bytes of the BLAKE3 hash of the 24 before
@@ -75,7 +75,7 @@ impl FileRecord {
 
     /// Writes the record of a key that was just made and has not voted. Refuses where a record is.
     pub fn create(path: &Path) -> io::Result<()> {
-        if path.exists() {
+        if path.symlink_metadata().is_ok() {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 format!("{} is there already: the key has been used", path.display()),

@@ -239,6 +239,13 @@ fn a_key_that_was_just_made_votes_wherever_the_chain_stands() {
         }
         world.until("blocks are made", 30, || nodes[0].replica.height() > 5).await;
         let late = world::Replica::new(3, world.plan.clone());
+        late.forget_record();
+        let late = world.start_on(late, "node-3").await;
+        world.until("it follows", 30, || late.replica.height() > 5).await;
+        let status = late.replica.handle().status();
+        assert!(!status.voting && status.reason.contains("voting record"), "{status:?}");
+        let late = late.crash().await;
+        assert!(!late.has_record(), "a start makes no record of its own");
         late.set_record(Record::default().encode());
         let late = world.start_on(late, "node-3").await;
         world.until("it votes", 30, || late.replica.handle().status().voting).await;

@@ -47,6 +47,9 @@ fn start(replica: Arc<Replica>, number: usize, ports: &[SocketAddr], folder: &st
         record: folder.join(format!("{number}/voted")),
         workers: 1,
     };
+    if !config.record.exists() {
+        tana_consensus::FileRecord::create(&config.record).unwrap();
+    }
     let consensus = Consensus::start(config, start, replica.clone()).unwrap();
     let handle = consensus.handle();
     replica.set_events(move |event| handle.send(event));

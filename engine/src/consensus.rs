@@ -2,12 +2,14 @@
 //!
 //! Nothing here decides anything. Types are turned into each other, and the pace and the bounds are taken from the configuration.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tana_consensus::{
-    ChainStart, Consensus, ConsensusConfig, EpochSet, Event, Execution, FinalizedBlock, Host, NodeHandle, Validator,
+    ChainStart, Consensus, ConsensusConfig, EpochSet, Event, Execution, FileRecord, FinalizedBlock, Host, NodeHandle,
+    Validator,
 };
 use tana_lane::{Evidence, LaneLimits};
 use tana_net::link::LinkLimits;
@@ -127,9 +129,22 @@ fn settings(start: &AgreementStart) -> ConsensusConfig {
         leader_timeout: Duration::from_millis(config.consensus.leader_timeout_ms),
         keep_heights: config.consensus.keep_heights,
         folder: start.folder.clone(),
-        record: config.data.join("voted"),
+        record: vote_record(&config.data),
         workers: WORKERS,
     }
+}
+
+/// Where a data folder says whether its key has voted.
+pub fn vote_record(data: &Path) -> PathBuf {
+    data.join("voted")
+}
+
+/// Says in a data folder that its key was just made and has not voted anywhere; a node without this word does not vote. For whoever makes a key.
+///
+/// # Errors
+/// When there is such a word already, of whatever content, or it cannot be written.
+pub fn create_vote_record(data: &Path) -> std::io::Result<()> {
+    FileRecord::create(&vote_record(data))
 }
 
 /// Starts agreement in front of the pipeline.

@@ -334,6 +334,7 @@ pub(crate) fn remedy(code: u8) -> Option<&'static str> {
         }
         Code::UsernameTaken | Code::AccountExists => "the new accounts exist from an earlier flood; use another --seed",
         Code::Malformed => "the node cannot read the transactions; check that node and tx-gen have the same version",
+        Code::NotValidator => "the node is in no validator set; send to a validator",
         Code::Stopping => "the node is shutting down; start it again",
         _ => return None,
     })

@@ -199,6 +199,8 @@ impl Network {
         config.use_segments_of(self.choices.segment_mib);
         let toml = toml::to_string(&config).map_err(text)?;
         std::fs::write(member.config(), toml).map_err(text)?;
+        // The key is new on this machine; that of a twin is not, which is what a twin is for.
+        tana_engine::consensus::create_vote_record(&member.data()).map_err(text)?;
         self.members.push(member);
         Ok(self.members.len() - 1)
     }

@@ -94,6 +94,8 @@ impl Drop for SmallDisk {
 /// The small disk is unmounted when everything is compared, so this scenario finishes its stage itself: see [`super::scenario`].
 pub fn full_disk(mut stage: Stage, name: &str) -> Result<super::outcome::Outcome, Trouble> {
     let disk = SmallDisk::mount(&stage.machines[3].member.data())?;
+    // What was said of the key before lies below the mount.
+    tana_engine::consensus::create_vote_record(&stage.machines[3].member.data()).map_err(|error| error.to_string())?;
     let played = fill_up(&mut stage, &disk);
     let outcome = stage.finish(name, played);
     drop(disk);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use serde_json::json;
+use tana_engine::consensus::vote_record;
 use tana_types::genesis::{Genesis, Rules};
 
 use crate::arguments::InitArguments;
@@ -125,6 +126,8 @@ pub fn make_home(choices: &InitArguments, home: &Home) -> Result<Made, CliError>
         for path in [home.validator_key(), home.sovereign_key(), home.genesis(), home.node_config()] {
             let _ = std::fs::remove_file(path);
         }
+        let _ = std::fs::remove_file(vote_record(&home.data()));
+        let _ = std::fs::remove_dir(home.data());
     })?;
     Ok(Made { genesis, moved_to })
 }
@@ -139,6 +142,8 @@ fn write_files(
     now_ms: u64,
 ) -> Result<(), CliError> {
     keys::write_key_file(&home.validator_key(), validator, &KeyOwner::default(), "validator", now_ms)?;
+    create_private_folder(&home.data())?;
+    keys::write_vote_record(&home.data())?;
     let owner = KeyOwner { username: genesis.sovereign.username.clone(), display_name: String::new() };
     keys::write_key_file(&home.sovereign_key(), sovereign, &owner, "sovereign", now_ms)?;
     keys::write_new_file(&home.genesis(), text.as_bytes(), 0o644)?;

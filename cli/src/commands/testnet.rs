@@ -5,6 +5,7 @@
 //!   sovereign.json          the sovereign's key, mode 0600: stays with its owner, goes to no host
 //!   alpha/                  and so on: everything that `scripts/deploy install` needs on that host
 //!     validator.json        its key, mode 0600
+//!     voted                 says that the key has not voted yet; `scripts/deploy install` moves it to where the key is installed, once
 //!     genesis.toml          the same for all
 //!     node.toml             its configuration
 //!     tana-validator.service   the systemd unit
@@ -179,6 +180,8 @@ pub fn run(arguments: &TestnetArguments, output: &Output) -> Result<(), CliError
         let folder = arguments.out.join(&host.name);
         create_private_folder(&folder)?;
         keys::write_key_file(&folder.join("validator.json"), key, &KeyOwner::default(), "validator", now_ms)?;
+        // It lies beside the key until the key is installed, and then in the data folder.
+        keys::write_vote_record(&folder)?;
         keys::write_new_file(&folder.join("genesis.toml"), text.as_bytes(), 0o644)?;
         keys::write_new_file(&folder.join("node.toml"), config.as_bytes(), 0o644)?;
         keys::write_new_file(&folder.join("tana-validator.service"), UNIT.as_bytes(), 0o644)?;

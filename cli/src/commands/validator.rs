@@ -17,7 +17,7 @@ use tana_engine::node::{Node, StartReport};
 
 use crate::arguments::ValidatorArguments;
 use crate::error::CliError;
-use crate::home::Home;
+use crate::home::{Home, create_private_folder};
 use crate::http::server::HttpServer;
 use crate::http::telemetry::NodeTelemetry;
 use crate::output::{Output, grouped};
@@ -45,6 +45,10 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
         signals::stop_with_input(stopping.clone())?;
     }
 
+    if arguments.new_key {
+        create_private_folder(&config.data)?;
+        crate::keys::write_vote_record(&config.data)?;
+    }
     if arguments.join {
         super::join::run(&config, arguments.trust, output).inspect_err(|_| live.clear())?;
     }

@@ -249,6 +249,9 @@ impl Machine {
             wake: Notify::new(),
             clock: Mutex::new(None),
         };
+        let mut disk = Disk::default();
+        // The key was just made, and says so.
+        disk.set_vote_record(&tana_consensus::record::Record::default().encode());
         Self {
             number,
             validator,
@@ -257,7 +260,7 @@ impl Machine {
             side: (character == Some(Character::Twins)).then(Side::default),
             inside: Arc::new(inside),
             pace: HEALTHY,
-            disk: Disk::default(),
+            disk,
             task: None,
             starts: 0,
         }

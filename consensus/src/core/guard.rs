@@ -6,14 +6,16 @@
 //!
 //! | outside | inside | verdict |
 //! |---|---|---|
-//! | none | none | votes if the host has no block yet; otherwise the journal is missing |
+//! | none | any | the record is missing: nobody can say whether the key has voted, here or in a folder that this one was copied from |
 //! | 0 starts | none | votes: the key was just made |
 //! | n > 0 | none | the journal is missing |
 //! | n | less than n | the journal is an older copy |
-//! | any | at least n | votes, if agreement's store reaches the host's tip; otherwise it is an older copy |
+//! | n | at least n | votes, if agreement's store reaches the host's tip; otherwise it is an older copy |
 //!
+//! So a record is never made here, only counted on: whoever makes a key makes its record, and an empty folder with an old key does not vote.
 //! The inside is written first, so a crash between the two leaves it ahead, which is fine. A refusal is remembered inside. It ends when an
 //! epoch above the last one voted in begins whose set does not hold the key: a key that joins again later has no votes of those epochs to contradict.
+//! That of a missing record ends too when the record is there again, and until then none is written in its place.
 
 use std::sync::Arc;
 
@@ -41,6 +43,8 @@ pub(crate) enum Refusal {
     Missing = 1,
     /// The journal is an older copy.
     Older = 2,
+    /// There is no record outside.
+    NoRecord = 3,
 }
 
 impl Refusal {
@@ -48,6 +52,7 @@ impl Refusal {
         match number {
             0 => None,
             1 => Some(Self::Missing),
+            3 => Some(Self::NoRecord),
             _ => Some(Self::Older),
         }
     }
@@ -60,6 +65,10 @@ impl Refusal {
             }
             Self::Older => {
                 "the journal of votes is older than the blocks or the voting record; restore the latest one, or let a new key join"
+            }
+            Self::NoRecord => {
+                "the voting record, the file `voted` of the data folder, is missing, so this key may have voted before; restore it, or let a new \
+                 key join (the first start of a key that was never used: `tana validator --new-key`)"
             }
         }
     }
@@ -82,10 +91,10 @@ pub(crate) struct Found {
 pub(crate) fn judge(found: Found) -> Option<Refusal> {
     let behind = found.tip_height > found.stored_height;
     match (found.outside, found.inside) {
-        (None, None) => (found.tip_height > 0).then_some(Refusal::Missing),
+        (None, _) => Some(Refusal::NoRecord),
         (Some(record), None) => (record.starts > 0).then_some(Refusal::Missing),
         (Some(record), Some(starts)) if starts < record.starts => Some(Refusal::Older),
-        (_, Some(_)) => behind.then_some(Refusal::Older),
+        (Some(_), Some(_)) => behind.then_some(Refusal::Older),
     }
 }
 
@@ -118,7 +127,8 @@ impl<E: Environment> Guard<E> {
             None => None,
         };
         let found = Found { outside: record, inside: number(&STARTS), tip_height, stored_height };
-        let refusal = Refusal::from_number(number(&REFUSAL).unwrap_or(0)).or_else(|| judge(found));
+        let remembered = Refusal::from_number(number(&REFUSAL).unwrap_or(0));
+        let refusal = remembered.filter(|refusal| *refusal != Refusal::NoRecord).or_else(|| judge(found));
         let starts = found.inside.unwrap_or(0).max(record.map_or(0, |record| record.starts)) + 1;
         let epoch = number(&EPOCH).unwrap_or(0).max(record.map_or(0, |record| record.epoch));
         let mut guard =
@@ -165,6 +175,9 @@ impl<E: Environment> Guard<E> {
         inside.put(EPOCH, U64::new(self.record.epoch));
         inside.put(REFUSAL, U64::new(self.refusal.map_or(0, |refusal| refusal as u64)));
         self.inside = Some(inside.sync().await.map_err(StartError::storage)?);
+        if self.refusal == Some(Refusal::NoRecord) {
+            return Ok(());
+        }
         self.outside.store(&self.record.encode()).map_err(StartError::Record)
     }
 }

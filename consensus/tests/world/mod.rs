@@ -109,7 +109,9 @@ pub struct Replica {
 
 impl Replica {
     pub fn new(number: usize, plan: Plan) -> Arc<Self> {
-        let disk = Disk { roots: vec![GENESIS], ..Disk::default() };
+        // The key was just made.
+        let record = Some(tana_consensus::record::Record::default().encode());
+        let disk = Disk { roots: vec![GENESIS], record, ..Disk::default() };
         Arc::new(Self {
             number,
             plan,
@@ -195,6 +197,10 @@ impl Replica {
 
     pub fn forget_record(&self) {
         self.disk.lock().record = None;
+    }
+
+    pub fn has_record(&self) -> bool {
+        self.disk.lock().record.is_some()
     }
 
     pub fn set_record(&self, record: Vec<u8>) {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use tana_execute::{Outcome, State};
 use tana_types::Hash;
 
+use super::membership::Membership;
 use super::remote::Buffers;
 use super::{ExecutedBlock, FinalBlock};
 use crate::agreement::Member;
@@ -38,7 +39,7 @@ pub struct ExecuteStage {
     buffers: Arc<Buffers>,
     published: Arc<Published>,
     failure: Arc<Failure>,
-    tells_sets: bool,
+    membership: Option<Membership>,
     changes: SetChanges,
     counters: Arc<StageCounters>,
 }
@@ -89,8 +90,8 @@ pub struct ExecuteParts {
     pub published: Arc<Published>,
     /// Where a broken rule is told.
     pub failure: Arc<Failure>,
-    /// Whether agreement wants to know the validator sets behind each height.
-    pub tells_sets: bool,
+    /// Where validators agree: whether this node is one of them. Agreement then hears of the validator sets behind each height.
+    pub membership: Option<Membership>,
     /// Keeps what shows changes of the validator set to nodes that join later.
     pub changes: SetChanges,
 }
@@ -121,7 +122,7 @@ impl ExecuteStage {
             buffers: parts.buffers,
             published: parts.published,
             failure: parts.failure,
-            tells_sets: parts.tells_sets,
+            membership: parts.membership,
             changes: parts.changes,
             counters: Arc::default(),
         }
@@ -160,7 +161,13 @@ impl ExecuteStage {
         let sections = self.state.sections(Hash::default());
         let epoch = self.state.epoch_of(block.block.header.height);
         let validator_set_hash = self.state.validator_set_hash(epoch);
-        let sets = if self.tells_sets { fixed_sets(&self.state, block.block.header.height) } else { Vec::new() };
+        let sets = match &mut self.membership {
+            Some(membership) => {
+                membership.executed(&self.state);
+                fixed_sets(&self.state, block.block.header.height)
+            }
+            None => Vec::new(),
+        };
         let checkpoint = self.feed.begin_if_due(&mut self.state, now_ns);
         self.output.send(ExecutedBlock { block, outcome, sections, validator_set_hash, sets, checkpoint });
     }

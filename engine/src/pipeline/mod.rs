@@ -19,6 +19,7 @@ pub mod held;
 #[cfg(test)]
 mod held_tests;
 pub mod lane;
+pub mod membership;
 pub mod order;
 pub mod remote;
 pub mod reseal;

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tana_store::DataLock;
 use tana_types::Hash;
 use tana_types::genesis::Genesis;
 use thiserror::Error;
@@ -22,7 +23,7 @@ use thiserror::Error;
 use super::chunk::{Chunk, accounts_in, chunk_count};
 use super::exchange::{Event, Exchange, FetchFailure, PeerKey, Transport};
 use super::floor::Floor;
-use super::install::{InstallError, Installation, Staging};
+use super::install::{InstallError, Installation, Staging, is_empty};
 use super::manifest::{CheckedManifest, StateManifest};
 use super::message::{Head, Object};
 use super::proof::{Anchor, CertificateVerifier, Proven, SetStep, TrustProof, TrustedSet};
@@ -169,6 +170,11 @@ impl<'a> SyncClient<'a> {
     /// # Errors
     /// When nobody honest could be found in time, or the data folder refuses.
     pub fn run(mut self, progress: Progress<'_>) -> Result<Synced, SyncError> {
+        // Held to the end: of two processes that join with one folder, the second is told who the first is.
+        let _lock = DataLock::acquire(&self.config.data).map_err(InstallError::from)?;
+        if !is_empty(&self.config.data).map_err(InstallError::from)? {
+            return Err(InstallError::NotEmpty { path: self.config.data.clone() }.into());
+        }
         let trusted = self.find_trusted(progress)?;
         loop {
             let height = self.choose(progress)?;

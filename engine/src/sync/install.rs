@@ -1,7 +1,7 @@
 //! What a sync has fetched becomes a data folder: accounts in two files while they come in any order, then the checkpoint in one transaction.
 //!
 //! 1. [`Staging`]: checked runs of accounts are written at their place in a file, overflows one behind the other into another.
-//! 2. [`Staging::install`]: floor and changes of the validator set are written and synced, then the checkpoint with its meta record is committed.
+//! 2. [`Staging::install`]: the voting record of a key that is new here, floor and changes of the validator set are written and synced, then the checkpoint with its meta record is committed.
 //!
 //! Before the commit the data folder is as good as empty, and the next attempt starts over; behind it the normal start goes on from the checkpoint:
 //! it reads the whole state, checks it against the state root, and finds logs that begin behind the snapshot's height.
@@ -11,7 +11,7 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use tana_execute::PAGE_RECORDS;
+use tana_execute::{PAGE_RECORDS, Validator};
 use tana_store::checkpoint::MAP_BYTES_DEFAULT;
 use tana_store::{Checkpoint, CheckpointMeta, CheckpointMode, CheckpointWrite, LogReader, Position, StoreError};
 use tana_types::account::RECORD_BYTES;
@@ -23,6 +23,7 @@ use super::floor::Floor;
 use super::manifest::CheckedManifest;
 use super::proof::{Proven, SetStep};
 use crate::checkpointer::Resume;
+use crate::consensus::{create_vote_record, vote_record};
 use crate::pipeline::LOG_NAMES;
 use crate::replay::DataFolders;
 
@@ -188,6 +189,7 @@ impl Staging {
         for step in what.steps {
             changes.keep(step).map_err(InstallError::Changes)?;
         }
+        self.create_vote_record(what)?;
         self.overflows.flush().map_err(failed("write", &self.folder.join("overflows")))?;
         let folder = DataFolders::new(&self.data).checkpoint;
         let checkpoint = Checkpoint::open(&folder, CheckpointMode::ReadWrite, MAP_BYTES_DEFAULT)?;
@@ -204,6 +206,16 @@ impl Staging {
         // The chain is there; what is left over disturbs nobody.
         let _ = std::fs::remove_dir_all(&self.folder);
         Ok(())
+    }
+
+    /// A key that no set up to the snapshot's end and two epochs on holds is new here, and may vote when its epoch begins. One that is in a set
+    /// already may have voted from a folder that is lost, so for that one nothing is written.
+    fn create_vote_record(&self, what: &Installation<'_>) -> Result<(), InstallError> {
+        let is_member = |set: &Vec<Validator>| set.iter().any(|member| member.key.0 == what.own_key);
+        if what.snapshot.sets.iter().any(is_member) || vote_record(&self.data).symlink_metadata().is_ok() {
+            return Ok(());
+        }
+        create_vote_record(&self.data).map_err(failed("write", &vote_record(&self.data)))
     }
 
     fn write_pages(&self, write: &mut CheckpointWrite<'_>, account_count: u32) -> Result<(), InstallError> {

@@ -17,6 +17,7 @@ use crate::pipeline::commit::{CommitStage, CommitStageParts};
 use crate::pipeline::execute::{ExecuteParts, ExecuteStage, Limiter};
 use crate::pipeline::flush::FlushStage;
 use crate::pipeline::lane::{LaneParts, LaneStage};
+use crate::pipeline::membership::Membership;
 use crate::pipeline::order::OrderStage;
 use crate::pipeline::remote::RemoteParts;
 use crate::pipeline::root::RootStage;
@@ -77,6 +78,11 @@ impl StageMakers {
             )),
         };
         serial.push((Role::Order, order));
+        let membership = agrees.then(|| {
+            let mut membership = Membership::new(wiring.validator().0, pipeline.admission.clone());
+            membership.executed(&replayer.state);
+            membership
+        });
         let execute = ExecuteParts {
             state: replayer.state,
             recovered: pipeline.final_blocks.into(),
@@ -88,7 +94,7 @@ impl StageMakers {
             buffers: pipeline.buffers.clone(),
             published: published.clone(),
             failure: wiring.failure.clone(),
-            tells_sets: agrees,
+            membership,
             changes: SetChanges::new(&changes_folder(&wiring.config.data), &wiring.genesis),
         };
         let execute = ExecuteStage::new(execute, channels.blocks.1.clone(), channels.executed.0.clone());

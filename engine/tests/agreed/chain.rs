@@ -78,6 +78,7 @@ amount = "100.00"
         config.resolve(folder);
         config.data = folder.join(format!("data-{number}"));
         config.key = key_path;
+        tana_engine::consensus::create_vote_record(&config.data).unwrap();
         config
     };
     (0u8..).zip(ports).map(make).collect()

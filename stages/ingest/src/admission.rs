@@ -2,6 +2,7 @@
 //!
 //! The questions, in this order, each with its code:
 //!
+//! 0. This node is a validator now or in the next epoch (`not_validator`): what nobody may list is not taken in.
 //! 1. Made for this chain (`wrong_chain`), of a known kind and with a payload that keeps every rule that needs no state
 //!    (`malformed`). A transfer, nearly everything that comes, is checked by hand: its length and the letters of its currency.
 //! 2. The timestamp is within the chain's window of this node's clock (`clock_window`).
@@ -15,6 +16,7 @@
 //! there is a batch to put the transaction into, because it remembers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tana_accounts::Directory;
 use tana_types::account::{AccountIndex, NO_ACCOUNT};
@@ -98,6 +100,7 @@ pub struct Admission {
     duplicates: DuplicateFilter,
     creations: CreationGate,
     counters: Counters,
+    validating: AtomicBool,
 }
 
 impl Admission {
@@ -125,7 +128,19 @@ impl Admission {
             duplicates: DuplicateFilter::new(config.duplicate_slots, config.duplicate_seeds),
             creations: CreationGate::new(config.creations_per_second, config.creations_in_flight),
             counters: Counters::default(),
+            validating: AtomicBool::new(true),
         })
+    }
+
+    /// Says whether this node is a validator now or in the next epoch; it counts as one until the first word. While it is none, everything is
+    /// refused with [`Code::NotValidator`]: no block can list what it takes in.
+    pub fn set_validating(&self, validating: bool) {
+        self.validating.store(validating, Ordering::Relaxed);
+    }
+
+    /// Whether it takes transactions in, as far as the validator set is concerned.
+    pub fn is_validating(&self) -> bool {
+        self.validating.load(Ordering::Relaxed)
     }
 
     /// What was admitted and refused so far.
@@ -157,6 +172,9 @@ impl Admission {
         wall_ms: u64,
     ) -> Result<AccountIndex, Code> {
         let header = transaction.header();
+        if !self.validating.load(Ordering::Relaxed) {
+            return Err(Code::NotValidator);
+        }
         if header.chain.get() != self.chain_tag {
             return Err(Code::WrongChain);
         }

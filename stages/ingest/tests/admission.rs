@@ -33,6 +33,16 @@ fn a_good_transfer_is_admitted_with_its_account_and_origin() {
 }
 
 #[test]
+fn a_node_outside_the_validator_set_takes_nothing_in() {
+    let mut shard = shard();
+    shard.admission.set_validating(false);
+    assert_eq!(shard.judge(&transfer(4, 11)), Err(Code::NotValidator));
+    assert_eq!(shard.judge(&creation(99)), Err(Code::NotValidator));
+    shard.admission.set_validating(true);
+    assert_eq!(shard.judge(&transfer(4, 11)), Ok(()), "nothing was remembered of the refusal");
+}
+
+#[test]
 fn another_chain_is_refused() {
     let other = raw(Kind::Transfer as u8, chain().tag() ^ 1, 2, 11, WALL_MS, &transfer_payload(), 1);
     assert_eq!(shard().judge(&other), Err(Code::WrongChain));

@@ -114,6 +114,8 @@ codes! {
     ClockWindow = 73, "clock_window";
     /// The node is stopping.
     Stopping = 74, "stopping";
+    /// This node is in no validator set now or in the next epoch, so no block would list what it takes in; send it to a validator.
+    NotValidator = 75, "not_validator";
 }
 
 impl Code {

@@ -199,6 +199,8 @@ fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
         create_private_folder(&folder)?;
         keys::write_key_file(&folder.join("validator.json"), &key, &KeyOwner::default(), "validator", now_ms)?;
         let (text, config) = node_toml(*port, arguments)?;
+        create_private_folder(&folder.join(&config.data))?;
+        keys::write_vote_record(&folder.join(&config.data))?;
         block_transactions = block_transactions.min(block_transactions_in(config.log.segment_mib));
         keys::write_new_file(&folder.join("node.toml"), text.as_bytes(), 0o644)?;
         validators.push((keys::public_key(&key), local(*port).to_string()));

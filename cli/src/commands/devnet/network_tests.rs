@@ -40,6 +40,7 @@ fn a_new_network_has_a_key_and_ports_for_each_and_one_genesis() {
         assert_eq!((config.log.segment_mib, config.threads.pin), (16, false));
         let key = tana_engine::keyfile::load_key_file(&config.key).unwrap();
         assert_eq!(keys::public_key(&key), member.key);
+        assert!(member.folder.join("data/voted").exists(), "the key was just made");
         assert_eq!(config.key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Genesis::load(&config.genesis).unwrap().hash(), network.genesis.hash());
     }

@@ -182,6 +182,7 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::UsernameTaken => "Choose another --username.",
         Code::AccountExists => "The key can be used as it is: `tana account KEY` shows its account.",
         Code::UnknownRequest | Code::PendingTotal | Code::PendingPerAccount => "`tana pending` lists what waits.",
+        Code::NotValidator => "Name a validator with --node; `tana status` shows the address that is asked.",
         Code::WrongChain => "Give the genesis of the node's chain with --genesis.",
         Code::TimestampOutOfWindow | Code::ClockWindow => "Check this machine's clock, and --timestamp.",
         Code::AccountsPerBlock | Code::CreationBusy | Code::Resent | Code::Stopping => "Try again in a moment.",

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tana_store::checkpoint::MAP_BYTES_DEFAULT;
-use tana_store::{Checkpoint, CheckpointMode, Durable, LogConfig, LogThread};
+use tana_store::{Checkpoint, CheckpointMode, DataLock, Durable, LogConfig, LogThread, StoreError};
 use tana_types::payload::Payload;
 
 use super::world::{ACCOUNTS, EPOCH_BLOCKS, Hashed, Network, World, sovereign, validator};
+use crate::consensus::vote_record;
 use crate::pipeline::{LOG_NAMES, LogEntry};
 use crate::recover::recover;
 use crate::replay::{DataFolders, Replayer};
@@ -95,6 +96,46 @@ fn a_node_joins_from_several_peers_and_follows_the_chain() {
     // A second sync into the same folder is refused.
     let error = join(&config, &mut network).unwrap_err();
     assert!(matches!(error, SyncError::Install(InstallError::NotEmpty { .. })), "{error}");
+}
+
+#[test]
+fn only_a_key_that_is_in_no_set_is_said_to_be_new_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = changing_world(folder.path());
+    let service = world.service();
+    // 0 was removed in epoch 5, 2 is a validator, 7 never was one; the snapshot ends epoch 5.
+    for (own, is_new) in [(7, true), (0, true), (2, false), (9, false)] {
+        let data = tempfile::tempdir().unwrap();
+        let config = SyncConfig { own_key: validator(own), ..world.config(data.path()) };
+        join(&config, &mut network(&[&service])).unwrap();
+        let record = std::fs::read(vote_record(data.path())).ok();
+        assert_eq!(record.is_some(), is_new, "validator {own}");
+        let unused = tana_consensus::record::Record::default().encode();
+        assert!(record.is_none_or(|record| record == unused));
+    }
+}
+
+#[test]
+fn a_joining_process_has_the_data_folder_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path(), 50);
+    world.steps_to(EPOCH_BLOCKS);
+    world.make_snapshot();
+    world.steps_to(EPOCH_BLOCKS + 6);
+    let (service, data) = (world.service(), tempfile::tempdir().unwrap());
+    let config = world.config(data.path());
+    let other = DataLock::acquire(data.path()).unwrap();
+    let error = join(&config, &mut network(&[&service])).unwrap_err();
+    assert!(matches!(error, SyncError::Install(InstallError::Store(StoreError::Locked { .. }))), "{error}");
+    drop(other);
+    let looks = std::cell::Cell::new(0);
+    let look = |_: &'static str, _, _| {
+        assert!(matches!(DataLock::acquire(data.path()), Err(StoreError::Locked { .. })));
+        looks.set(looks.get() + 1);
+    };
+    SyncClient::new(&config, &mut network(&[&service]), &Hashed).run(&look).unwrap();
+    assert!(looks.get() > 0);
+    DataLock::acquire(data.path()).unwrap();
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn a_validator_without_what_it_needs_says_what_is_missing() {
     home.tana(&["validator"]).fails(1, &["node.toml", "tana init"]);
     home.tana(&["verify-log"]).fails(1, &["node.toml", "tana init"]);
     let home = TestHome::initialised("parts");
-    home.tana(&["verify-log"]).fails(1, &["no data folder", "--data"]);
+    home.tana(&["verify-log"]).fails(1, &["no logs in the data folder", "--data"]);
     fs::rename(home.path("genesis.toml"), home.beside("genesis.toml")).unwrap();
     home.tana(&["validator"]).fails(1, &["genesis.toml", "tana init", "--genesis"]);
     fs::rename(home.beside("genesis.toml"), home.path("genesis.toml")).unwrap();

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use tana_lane::{Evidence, HeldBatch};
-use tana_order::{AuthorMarks, ExecutedRoots};
+use tana_order::{AuthorMarks, ExecutedRoots, LaneFloors};
 use tana_types::Hash;
 use tana_types::header::BlockHeader;
 
@@ -125,6 +125,8 @@ pub struct ChainStart {
     pub base: Option<BlockHeader>,
     /// Every author's mark after it.
     pub marks: AuthorMarks,
+    /// What is left of the lanes of authors that left the set before it.
+    pub floors: LaneFloors,
     /// The roots of executed heights, ascending, up to it: at least its own, and better all from the one on that it attests. At the chain's
     /// start those of height 0.
     pub executed: Vec<ExecutedRoots>,

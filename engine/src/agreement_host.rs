@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use tana_consensus::NodeHandle;
 use tana_lane::Evidence;
-use tana_order::ExecutedRoots;
+use tana_order::{ExecutedRoots, LaneFloors};
 use tana_store::{LogReader, Position};
 use tana_types::Hash;
 use tana_types::genesis::Genesis;
@@ -139,6 +139,8 @@ pub struct AgreementStart {
     pub base: Option<BlockHeader>,
     /// The lanes' marks after it, by author.
     pub marks: BTreeMap<[u8; 32], u64>,
+    /// What is left of the lanes of authors that left the set before.
+    pub floors: LaneFloors,
     /// Roots of heights up to it that later headers may attest; its own at least.
     pub executed: Vec<ExecutedRoots>,
     /// The validator sets that are fixed by it, ascending by epoch, from that of its own on.

@@ -157,6 +157,7 @@ pub fn start(start: AgreementStart, host: Arc<PipelineHost>) -> Result<Box<dyn A
         genesis_timestamp_ms: start.genesis.timestamp_ms,
         base: start.base,
         marks: start.marks,
+        floors: start.floors,
         executed: start.executed,
         sets: start.sets.into_iter().map(epoch_set).collect(),
         above: start.above,

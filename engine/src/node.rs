@@ -464,6 +464,7 @@ fn start_agreement(
         folder: config.data.join("consensus"),
         base,
         marks: standing.marks,
+        floors: standing.floors,
         executed: standing.executed,
         sets: standing.sets,
         above: standing.above,

@@ -33,7 +33,7 @@ pub struct Recovered {
     pub final_blocks: Vec<FinalBlock>,
     /// The header of the last committed block; none at the genesis, and behind a state sync until a block was committed.
     pub base_header: Option<BlockHeader>,
-    /// The lanes' marks after the last final block, by author.
+    /// How far blocks up to the last final one have listed each author's lane, those of authors that left the set included.
     pub marks: BTreeMap<[u8; 32], u64>,
     /// Durable batches that no block lists and one may still list, by author and sequence.
     pub spare_batches: Vec<SealedBatch>,
@@ -172,7 +172,7 @@ impl Walk {
         self.recovered.replayed_blocks += 1;
         self.recovered.base_header = Some(block.header);
         // Marks follow their authors when a set changes; the state says how.
-        self.recovered.marks = marks_of(&self.recovered.replayer.state);
+        self.recovered.marks = listed_of(&self.recovered.replayer.state);
         Ok(())
     }
 
@@ -194,6 +194,16 @@ pub fn marks_of(state: &State) -> BTreeMap<[u8; 32], u64> {
         progress.lane_marks.get(&lane).map(|mark| (member.key.0, *mark))
     };
     set.iter().enumerate().filter_map(mark).collect()
+}
+
+/// How far blocks have listed each author's lane: its mark, or its floor where it left the set, also when it is back and its mark began anew.
+fn listed_of(state: &State) -> BTreeMap<[u8; 32], u64> {
+    let mut listed = marks_of(state);
+    for (author, floor) in &state.progress().lane_floors {
+        let mark = listed.entry(*author).or_default();
+        *mark = floor.mark.max(*mark);
+    }
+    listed
 }
 
 /// Of the batches that no block lists, those that one may still list. Others' that have expired are left out; own ones stay, because their
@@ -316,7 +326,7 @@ pub fn recover(
         tip,
         final_blocks: Vec::new(),
         base_header,
-        marks: marks_of(&replayer.state),
+        marks: listed_of(&replayer.state),
         spare_batches: Vec::new(),
         withdrawn: Vec::new(),
         batch_mark: BatchMark { needed_position, own_sequence: resume.last_sequence },
@@ -356,4 +366,46 @@ pub fn recover(
     recovered.batch_mark = BatchMark { needed_position, own_sequence };
     (recovered.spare_batches, recovered.withdrawn) = sort_out(batches, own, &recovered.marks, recovered.tip.height);
     Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests {
+    use tana_types::key::PublicKey;
+    use tana_types::payload::Payload;
+
+    use super::*;
+    use crate::sync::tests::world::{EPOCH_BLOCKS, World, sovereign, validator};
+
+    #[test]
+    fn batches_that_were_listed_before_their_author_left_are_not_offered_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut world = World::new(folder.path(), 50);
+        let remove =
+            Payload::ValidatorSetChange { add: false, validator: PublicKey(validator(0)), epoch: 2, address: "" };
+        let back = Payload::ValidatorSetChange {
+            add: true,
+            validator: PublicKey(validator(0)),
+            epoch: 3,
+            address: "127.0.0.1:9000",
+        };
+        let changes = vec![world.signed(&sovereign(), &remove), world.signed(&sovereign(), &back)];
+        world.step(changes);
+        world.steps_to(2 * EPOCH_BLOCKS);
+        let before = marks_of(world.state())[&validator(0)];
+        assert!(before > 0);
+        world.steps_to(3 * EPOCH_BLOCKS + 1);
+        assert_eq!(marks_of(world.state()).get(&validator(0)), None, "its lane begins anew");
+        assert_eq!(listed_of(world.state())[&validator(0)], before);
+        let sealed = |sequence: u64| {
+            let mut batch = Batch::default();
+            batch.clear();
+            let key = ed25519_dalek::SigningKey::from_bytes(&[100; 32]);
+            let digest = batch.seal(&world.genesis.to_chain(), &key, 0, sequence, 0, 1_000);
+            SealedBatch { batch, digest, lane: 0, sequence, position: sequence }
+        };
+        let found = vec![sealed(before), sealed(before + 1)];
+        let (spare, withdrawn) = sort_out(found, &validator(1), &listed_of(world.state()), world.height());
+        assert_eq!(spare.iter().map(|sealed| sealed.sequence).collect::<Vec<_>>(), [before + 1]);
+        assert!(withdrawn.is_empty());
+    }
 }

@@ -15,7 +15,7 @@ use tana_execute::Outcome;
 use tana_ingest::{Admission, AdmissionConfig, BatchLimits};
 use tana_lane::Lane;
 use tana_net::AnswerHub;
-use tana_order::{ExecutedRoots, Orderer, SealedBatch, Solo, SoloConfig};
+use tana_order::{ExecutedRoots, LaneFloors, Orderer, SealedBatch, Solo, SoloConfig};
 use tana_store::checkpoint::MAP_BYTES_DEFAULT;
 use tana_store::{Checkpoint, CheckpointMode, Durable, DurableWriter, LogBackend, LogConfig, LogThread};
 use tana_types::batch::Batch;
@@ -144,6 +144,8 @@ pub struct ChainStanding {
     pub base: Option<BlockHeader>,
     /// The lanes' marks after it, by author.
     pub marks: BTreeMap<[u8; 32], u64>,
+    /// What is left of the lanes of authors that left the set before.
+    pub floors: LaneFloors,
     /// The roots of heights up to it that later headers may attest.
     pub executed: Vec<ExecutedRoots>,
     /// The validator sets that are fixed behind it.
@@ -249,6 +251,7 @@ impl Wiring {
             committed: replayer.height,
             base: recovered.base_header,
             marks: marks_of(&replayer.state),
+            floors: replayer.state.progress().lane_floors.clone(),
             executed: replayer.attested.roots().copied().collect(),
             sets: fixed_sets(&replayer.state, replayer.height),
             above: final_blocks.iter().map(|block| block.block.header.clone()).collect(),

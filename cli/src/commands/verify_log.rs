@@ -29,9 +29,9 @@ pub fn run(arguments: &VerifyLogArguments, home: &Home, output: &Output) -> Resu
             (data.clone().unwrap_or(config.data), genesis.clone().unwrap_or(config.genesis))
         }
     };
-    if !data.is_dir() {
+    if !data.join("logs").is_dir() {
         return Err(CliError::Log(format!(
-            "there is no data folder {}: a node makes it at its first start; --data names another",
+            "there are no logs in the data folder {}: a node makes them at its first start; --data names another",
             data.display()
         )));
     }

@@ -386,6 +386,7 @@ fn chain_start(recovered: Recovered) -> ChainStart {
         genesis_timestamp_ms: START_MS,
         base: recovered.base,
         marks: recovered.marks,
+        floors: recovered.floors,
         executed: recovered.executed,
         sets: epoch_sets(recovered.sets),
         above: recovered.above,

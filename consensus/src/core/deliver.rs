@@ -203,7 +203,8 @@ impl Delivery {
                 }
             }
             let marks = state.chain.finalize(&hash).map_err(|error| error.to_string())?.marks;
-            let forget = state.book.finalized(&marks, height);
+            let mut forget = state.book.finalized(&marks, height);
+            forget.extend(state.drop_unplaced(height));
             for digest in &forget {
                 state.own.remove(digest);
             }

@@ -35,7 +35,7 @@ pub(crate) struct State {
     pub book: LaneBook,
     /// Sealed bytes of own batches that are sent to others, by digest; as many as the own lane has unsettled batches.
     pub own: BTreeMap<Hash, Bytes>,
-    /// Own held batches that wait until this validator is in a known set: the lane book has no lane for them before.
+    /// Own held batches that wait until this validator is in a known set (again): the lane book has no lane for them meanwhile.
     pub unplaced: Vec<HeldBatch>,
     /// The last block handed to the host.
     pub finalized: (u64, Hash),
@@ -91,7 +91,16 @@ impl State {
         let later = self.sets.range(epoch + 1..).flat_map(|(_, set)| set.keys());
         let later: BTreeSet<_> = later.filter(|key| !members.contains(key)).collect();
         self.members = members.iter().chain(&later).copied().collect();
-        let gone = self.book.set_members(&members, &later.into_iter().collect::<Vec<_>>());
+        if !self.members.contains(self.book.own()) {
+            // They are sealed again if this validator comes back before they expire.
+            let room = OWN_UNPLACED_MAX.saturating_sub(self.unplaced.len());
+            self.unplaced.extend(self.book.own_unlisted().take(room).cloned());
+        }
+        let mut gone = self.book.set_members(&members, &later.into_iter().collect::<Vec<_>>());
+        if !gone.is_empty() {
+            let kept: BTreeSet<Hash> = self.unplaced.iter().map(|batch| batch.digest).collect();
+            gone.retain(|digest| !kept.contains(digest));
+        }
         for digest in &gone {
             self.own.remove(digest);
         }
@@ -102,6 +111,16 @@ impl State {
         }
         self.marks_changed = true;
         gone
+    }
+
+    /// Own batches that waited for this validator to be in a set and have expired behind the final `height`: their transactions' time is long
+    /// over, so nothing waits for them any more. Gives their digests.
+    pub(crate) fn drop_unplaced(&mut self, height: u64) -> Vec<Hash> {
+        let (waiting, expired) =
+            std::mem::take(&mut self.unplaced).into_iter().partition(|batch| batch.expiry_height > height);
+        self.unplaced = waiting;
+        let expired: Vec<HeldBatch> = expired;
+        expired.into_iter().map(|batch| batch.digest).collect()
     }
 }
 

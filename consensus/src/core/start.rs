@@ -186,9 +186,9 @@ fn share(
         None => StartTip::Genesis { hash: config.genesis_hash, timestamp_ms: start.genesis_timestamp_ms },
     };
     let sets = start.sets.iter().map(|set| (set.epoch, set.keys())).collect();
-    let (marks, executed) = (start.marks.clone(), start.executed);
+    let (marks, floors, executed) = (start.marks.clone(), start.floors, start.executed);
     let shared = Arc::new(Shared::new(Parts {
-        chain: Chain::new(config.rules.clone(), StartPoint { tip, marks, executed, sets }),
+        chain: Chain::new(config.rules.clone(), StartPoint { tip, marks, floors, executed, sets }),
         book: LaneBook::new(me, config.lanes),
         finalized: origin.tip,
         committed: origin.base_height,

@@ -19,7 +19,7 @@ use tana_consensus::{
     ChainStart, ConsensusHandle, EpochSet, Event, Execution, FinalizedBlock, Host, RecordStore, Timeouts, Validator,
 };
 use tana_lane::{Evidence, HeldBatch, Lane, LaneLimits};
-use tana_order::{AuthorMarks, ChainRules, ExecutedRoots};
+use tana_order::{AuthorMarks, ChainRules, ExecutedRoots, LaneFloors, enter_floors};
 use tana_types::Hash;
 use tana_types::batch::{Batch, Origin, Seal};
 use tana_types::genesis::Rules;
@@ -89,6 +89,7 @@ struct Disk {
     /// Roots by height, from 0.
     roots: Vec<Hash>,
     marks: AuthorMarks,
+    floors: LaneFloors,
     record: Option<Vec<u8>>,
     evidence: Vec<Evidence>,
     next_sequence: u64,
@@ -229,6 +230,7 @@ impl Replica {
             genesis_timestamp_ms: GENESIS_MS,
             base,
             marks: disk.marks.clone(),
+            floors: disk.floors.clone(),
             executed: (attested..=height).map(|height| self.roots(&disk, height)).collect(),
             sets: self.plan.sets(epoch..=last),
             above: Vec::new(),
@@ -259,6 +261,45 @@ impl Replica {
         self.disk.lock().batches.insert(sealed.digest, bytes.clone());
         let batch = held(&bytes);
         self.send(Event::Held { batch, own: Some(bytes) });
+    }
+
+    /// Seals the transactions of all own unlisted batches behind `mark` again, unless that was done already.
+    fn reseal(&self, mark: u64) -> Vec<Event> {
+        let listed = self.listed();
+        let mut disk = self.disk.lock();
+        let own: BTreeMap<u64, Bytes> = (disk.batches.iter())
+            .filter(|(digest, sealed)| !listed.contains(*digest) && held(sealed).author == key_bytes(self.number))
+            .map(|(_, sealed)| (held(sealed).sequence, sealed.clone()))
+            .filter(|(sequence, _)| *sequence > mark)
+            .collect();
+        if own.values().any(|sealed| held(sealed).follows(mark)) {
+            return Vec::new();
+        }
+        let chain = Chain::new(GENESIS);
+        let height = disk.blocks.len() as u64;
+        let rules = &self.plan.rules;
+        let mut lane = Lane::new(chain, key(self.number), disk.next_sequence, rules.batch_expiry_blocks);
+        lane.withdraw(mark);
+        let mut events = Vec::new();
+        for sealed in own.into_values() {
+            let mut batch = Batch::default();
+            batch.load_sealed(&sealed, &chain).unwrap();
+            let again = lane.seal(&mut batch, height / rules.epoch_blocks, height);
+            let bytes = Bytes::copy_from_slice(batch.sealed_bytes());
+            disk.batches.insert(again.digest, bytes.clone());
+            disk.next_sequence = again.sequence;
+            events.push(Event::Held { batch: held(&bytes), own: Some(bytes) });
+        }
+        events
+    }
+
+    /// The transactions of all listed batches of an author, by identifier.
+    pub fn listed_of(&self, author: usize) -> Vec<Hash> {
+        let disk = self.disk.lock();
+        let digests = disk.blocks.iter().flat_map(|block| block.header.batches().map(|(_, _, digest)| *digest));
+        let batches = digests.map(|digest| held(&disk.batches[&digest]));
+        let ids = batches.filter(|batch| batch.author == key_bytes(author)).map(|batch| batch.ids.to_vec());
+        ids.flatten().collect()
     }
 
     /// What recovery tells: every batch on the disk that no block lists.
@@ -296,8 +337,12 @@ impl Replica {
                 }
                 let epoch = block.header.epoch;
                 let members: Vec<_> = (self.plan.schedule)(epoch).into_iter().map(key_bytes).collect();
-                if height % self.plan.rules.epoch_blocks == 1 {
-                    disk.marks.retain(|author, _| members.contains(author));
+                if height > 1 && height % self.plan.rules.epoch_blocks == 1 {
+                    let marks = std::mem::take(&mut disk.marks);
+                    let (stay, left): (AuthorMarks, AuthorMarks) =
+                        marks.into_iter().partition(|(author, _)| members.contains(author));
+                    disk.marks = stay;
+                    enter_floors(&mut disk.floors, left, height, self.plan.rules.batch_expiry_blocks);
                 }
                 for lane in &block.header.lanes {
                     let last = lane.first_sequence + lane.digests.len() as u64 - 1;
@@ -310,7 +355,7 @@ impl Replica {
                 let sets = self.plan.sets(epoch..=epoch + 2);
                 vec![Event::Executed(Execution { roots, sets }), Event::Committed(height)]
             }
-            Work::Reseal(_) => Vec::new(),
+            Work::Reseal(mark) => self.reseal(mark),
         }
     }
 }

@@ -259,12 +259,13 @@ fn resume_of(what: &Installation<'_>) -> Resume {
     let header = &snapshot.manifest.header;
     let own_place = snapshot.sets[0].iter().position(|member| member.key.0 == what.own_key);
     // Sets have at most 256 members.
-    let own_mark = own_place.and_then(|place| snapshot.progress.lane_marks.get(&(place as u16)));
+    let own_mark = own_place.and_then(|place| snapshot.progress.lane_marks.get(&(place as u16))).copied();
+    let own_floor = snapshot.progress.lane_floors.get(&what.own_key).map(|floor| floor.mark);
     Resume {
         hash: snapshot.hash,
         timestamp_ms: header.timestamp_ms,
         executed_height: header.executed_height,
-        last_sequence: own_mark.copied().unwrap_or(0),
+        last_sequence: own_mark.max(own_floor).unwrap_or(0),
         applied: snapshot.progress.applied,
         account_count: snapshot.account_count(),
         roots: what.proven.roots.clone(),

@@ -85,7 +85,7 @@ impl State {
         outcome.clear();
         self.accounts.begin_block();
         let epoch = self.epoch_of(header.height);
-        self.enter_epoch(epoch);
+        self.enter_epoch(epoch, header.height);
         let mut context =
             BlockContext { height: header.height, timestamp_ms: header.timestamp_ms, epoch, creations: 0 };
         self.execute_batches(&mut context, batches, outcome);
@@ -108,13 +108,16 @@ impl State {
         Ok(())
     }
 
-    fn enter_epoch(&mut self, epoch: u64) {
-        if self.validators.changes().first().is_some_and(|change| change.epoch <= epoch) {
-            let before = self.validators.set_of(0);
-            self.validators.enter(epoch);
-            self.progress.move_lanes(&before, &self.validators.set_of(0));
+    /// Step 1: where an epoch begins, its validator set enters into force.
+    fn enter_epoch(&mut self, epoch: u64, height: u64) {
+        if height <= 1 || self.epoch_of(height - 1) == epoch {
+            return;
+        }
+        let before = self.validators.set_of(0);
+        if self.validators.enter(epoch) {
             self.hashes.validators_changed = true;
         }
+        self.progress.enter_epoch(&before, &self.validators.set_of(0), height, self.rules.batch_expiry_blocks);
     }
 
     /// Step 3.

@@ -37,7 +37,7 @@ pub use meta::{MetaSections, read_validators, validators_hash};
 pub use outcome::Outcome;
 pub use pages::{PAGE_RECORDS, page_of};
 pub use pending::{PendingKind, PendingRequest};
-pub use progress::Progress;
+pub use progress::{LaneFloor, LaneFloors, Progress, enter_floors};
 pub use receipts::{
     RECEIPT_CONTEXT, RECEIPTS_DOMAIN, TRANSACTIONS_DOMAIN, receipt_leaf, receipt_leaves, receipts_root,
     transaction_root, transaction_root_of_parts,

@@ -136,6 +136,7 @@ impl State {
                 failed: 0,
                 skipped: 0,
                 lane_marks: Default::default(),
+                lane_floors: Default::default(),
             },
             hashes: SectionHashes::stale(),
             scratch: Scratch::default(),

@@ -86,6 +86,20 @@ fn the_genesis_state_has_not_moved() {
 }
 
 #[test]
+fn progress_reads_back_with_its_floors() {
+    let mut progress = state().progress().clone();
+    progress.lane_marks.insert(3, 9);
+    for author in [[1; 32], [2; 32]] {
+        progress.lane_floors.insert(author, crate::LaneFloor { mark: 7, until: 10_041 });
+    }
+    let bytes = progress.encode();
+    assert_eq!(crate::Progress::decode(&bytes).unwrap(), progress);
+    let floors = bytes.len() - 96;
+    let swapped = [&bytes[..floors], &bytes[floors + 48..], &bytes[floors..floors + 48]].concat();
+    assert!(crate::Progress::decode(&swapped).is_err(), "one encoding only");
+}
+
+#[test]
 fn receipts_are_hashed_alike_alone_and_together() {
     let ids: Vec<_> = (0..1_000u32).map(|number| *blake3::hash(&number.to_le_bytes()).as_bytes()).collect();
     let codes: Vec<_> = (0..1_000u32).map(|number| (number % 30) as u8).collect();

@@ -5,7 +5,7 @@
 mod common;
 
 use common::*;
-use tana_execute::PendingKind;
+use tana_execute::{LaneFloor, LaneFloors, PendingKind};
 use tana_types::account::HotAccount;
 use tana_types::code::Code;
 use tana_types::currency::{CurrencyInfo, CurrencyType};
@@ -455,5 +455,14 @@ fn validator_sets() {
     assert_eq!(chain.state.validator_set_hash(4), planned);
     assert!(chain.state.validator_changes().is_empty());
     assert!(mark > 0 && chain.state.progress().lane_marks.is_empty(), "the lane of the removed validator is gone");
+    let until = 41 + chain.genesis.rules.batch_expiry_blocks;
+    let floors = LaneFloors::from([(validator_key(1_000_000).0, LaneFloor { mark, until })]);
+    assert_eq!(chain.state.progress().lane_floors, floors, "and what it listed is not forgotten");
+    while chain.state.progress().height < until.next_multiple_of(10) {
+        assert_eq!(chain.state.progress().lane_floors, floors);
+        chain.block(&[]);
+    }
+    chain.block(&[]);
+    assert!(chain.state.progress().lane_floors.is_empty(), "until none of it can be listed");
     fails(&mut chain, 0, change(true, 8, 5), Code::EpochPast);
 }

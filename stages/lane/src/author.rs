@@ -220,7 +220,11 @@ impl AuthorLane {
     }
 
     /// Moves the final mark on and drops what is settled or, unless `keep_expired`, expired; gives the digests of what was dropped.
+    /// A mark below the last one says that the author left the set: when it comes back, its lane begins anew.
     pub(crate) fn finalized(&mut self, mark: u64, height: u64, keep_expired: bool) -> Vec<Hash> {
+        if mark < self.final_mark {
+            (self.final_mark, self.held_to) = (mark, (mark, [0; 32]));
+        }
         self.final_mark = self.final_mark.max(mark);
         let mut digests = Vec::new();
         while let Some((&sequence, _)) =

@@ -133,6 +133,12 @@ impl LaneBook {
         gone
     }
 
+    /// Own held batches that no finalized block has listed, in order.
+    pub fn own_unlisted(&self) -> impl Iterator<Item = &HeldBatch> {
+        let lane = self.lanes.get(&self.own);
+        lane.into_iter().flat_map(|lane| lane.held_from(lane.final_mark().saturating_add(1)))
+    }
+
     /// The validators that are counted.
     pub fn members(&self) -> &[[u8; 32]] {
         &self.members

@@ -38,6 +38,7 @@ fn chain(criterion: &mut Criterion) {
         StartPoint {
             tip: StartTip::Genesis { hash: [5; 32], timestamp_ms: 1 },
             marks: BTreeMap::new(),
+            floors: BTreeMap::new(),
             executed: vec![roots],
             sets: BTreeMap::from([(0, vec![KEY]), (1, vec![KEY])]),
         },

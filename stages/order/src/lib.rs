@@ -23,6 +23,7 @@ pub use chain::{
     marks_by_author,
 };
 pub use solo::{Solo, SoloConfig, Tip};
+pub use tana_execute::{LaneFloor, LaneFloors, enter_floors};
 
 /// A sealed batch that is durable in the batch log.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tana_execute::LaneFloors;
 use tana_lane::Lane;
 use tana_order::{AuthorMarks, ExecutedRoots, marks_by_author};
 use tana_types::Hash;
@@ -25,6 +26,8 @@ pub struct Recovered {
     pub base: Option<BlockHeader>,
     /// Marks by author as it leaves them.
     pub marks: AuthorMarks,
+    /// What is left of the lanes of authors that left the set before.
+    pub floors: LaneFloors,
     /// Roots of all executed heights, from 0 up to its own.
     pub executed: Vec<ExecutedRoots>,
     /// Known validator sets by epoch, from that of its height on.
@@ -149,13 +152,23 @@ impl Replica {
         let members: Vec<_> =
             state.validators(self.chain.epoch_of(committed)).iter().map(|validator| validator.key.0).collect();
         let marks = marks_by_author(&state.progress().lane_marks, &members);
+        let floors = state.progress().lane_floors.clone();
         let sets = self.sets(committed);
         let above = headers.split_off((committed as usize).min(headers.len()));
         for header in &above {
             self.header_is_durable(header.clone(), 0, checks.as_deref_mut());
         }
         self.offer_again(&listed);
-        Ok(Recovered { marks, executed, sets, boundary, contents, above, base: headers.into_iter().next_back() })
+        Ok(Recovered {
+            marks,
+            floors,
+            executed,
+            sets,
+            boundary,
+            contents,
+            above,
+            base: headers.into_iter().next_back(),
+        })
     }
 
     /// Batches that no final block lists are told as held again; own ones only where they were not withdrawn.

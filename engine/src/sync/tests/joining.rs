@@ -195,6 +195,10 @@ fn trust_follows_changes_of_the_validator_set() {
     let service = world.service();
     let synced = join(&world.config(data.path()), &mut network(&[&service])).unwrap();
     assert_eq!(synced.height, EPOCH_BLOCKS * 6);
+    // Who left is not forgotten: what it listed before stays listed, on a validator that synced as on the others.
+    let floors = &world.state().progress().lane_floors;
+    assert_eq!(floors.keys().collect::<Vec<_>>(), [&validator(0)]);
+    assert_eq!(&start(&world, data.path()).state.progress().lane_floors, floors);
     // The one that joined can lead the next one over the same changes.
     let kept = crate::sync::changes::SetChanges::new(&changes_folder(data.path()), &world.genesis);
     let steps = kept.steps(0, 6).unwrap();

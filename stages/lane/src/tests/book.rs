@@ -161,6 +161,22 @@ fn no_more_is_under_way_than_a_peer_has_room_for() {
 }
 
 #[test]
+fn a_lane_whose_author_left_the_set_begins_anew() {
+    let mut book = book(LaneLimits::default());
+    (1..=3).for_each(|sequence| book.held(held(&seal(0, sequence))));
+    book.finalized(&BTreeMap::from([(key(0), 2)]), 1);
+    assert!(!book.own_expired(1), "the third may still be listed");
+    assert_eq!(book.own_unlisted().map(|batch| batch.sequence).collect::<Vec<_>>(), [3]);
+    // No mark any more: the author is not in the set, but it is known already that it comes back.
+    assert_eq!(book.finalized(&BTreeMap::new(), 2), Vec::<tana_types::Hash>::new());
+    assert!(book.own_expired(2) && book.own_mark() == 0, "a third batch does not follow no batch");
+    book.held(held(batch(0, 4, 3, 100, 0).seal_header()));
+    assert!(!book.own_expired(2));
+    let marks = book.marks().entries;
+    assert_eq!(marks.iter().find(|mark| mark.author == key(0)).map(|mark| mark.sequence), Some(4));
+}
+
+#[test]
 fn settled_and_expired_batches_are_forgotten_and_others_stay() {
     let mut book = holding(1, 3);
     let soon = *batch(2, 1, 0, 5, 0).seal_header();
@@ -177,11 +193,11 @@ fn settled_and_expired_batches_are_forgotten_and_others_stay() {
     assert!(book.own_expired(5) && book.own_mark() == 0);
     book.held(held(batch(0, 2, 1, 100, 0).seal_header()));
     assert!(!book.own_expired(5));
-    assert_eq!(book.finalized(&BTreeMap::new(), 6), [own.digest()]);
+    assert_eq!(book.finalized(&BTreeMap::from([(key(1), 2)]), 6), [own.digest()]);
     // What comes late is not kept, and a mark that blocks carried past what is here says so.
     book.held(held(&seal(1, 1)));
     assert!(book.get(&seal(1, 1).digest()).is_none());
-    book.finalized(&BTreeMap::from([(key(3), 9)]), 7);
+    book.finalized(&BTreeMap::from([(key(1), 2), (key(3), 9)]), 7);
     let marks = book.marks().entries;
     let of = |number| marks.iter().find(|mark| mark.author == key(number)).map(|mark| (mark.sequence, mark.digest));
     assert_eq!((of(1), of(3)), (Some((3, seal(1, 3).digest())), Some((9, [0; 32]))));

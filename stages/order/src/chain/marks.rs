@@ -2,10 +2,12 @@
 //!
 //! Headers name lanes by place in the set of their epoch; marks are kept by key here and so follow an author across epochs. Who leaves the set
 //! loses its mark, and when it comes back its lane begins anew, as in the state. Its old batches may still be about then, so the mark that
-//! it left with is remembered as a *floor* for as long as any batch listed before can be unexpired: nothing at or below it is listed again.
+//! it left with is remembered as a *floor* for as long as any batch listed before can be unexpired: nothing at or below it is listed again. The
+//! state keeps floors by the same rule ([`enter_floors`]), so a start has those of all that left before.
 
 use std::collections::BTreeMap;
 
+use tana_execute::{LaneFloors, enter_floors};
 use tana_types::header::BlockHeader;
 
 /// Marks by author: the last sequence that blocks listed.
@@ -15,13 +17,18 @@ pub type AuthorMarks = BTreeMap<[u8; 32], u64>;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct LaneMarks {
     pub(crate) marks: AuthorMarks,
-    /// The mark that an author left with, and the last height at which a batch of that time can be listed.
-    floors: BTreeMap<[u8; 32], (u64, u64)>,
+    /// What authors left with.
+    floors: LaneFloors,
 }
 
 impl LaneMarks {
-    pub(crate) fn new(marks: AuthorMarks) -> Self {
-        Self { marks, floors: BTreeMap::new() }
+    pub(crate) fn new(marks: AuthorMarks, floors: LaneFloors) -> Self {
+        Self { marks, floors }
+    }
+
+    /// What authors left with, as long as it matters.
+    pub(crate) fn floors(&self) -> &LaneFloors {
+        &self.floors
     }
 
     /// The last listed sequence of this author's lane.
@@ -31,21 +38,15 @@ impl LaneMarks {
 
     /// Whether this author's batch at `sequence` was listed before it left the set.
     pub(crate) fn is_below_floor(&self, author: &[u8; 32], sequence: u64) -> bool {
-        self.floors.get(author).is_some_and(|&(floor, _)| sequence <= floor)
+        self.floors.get(author).is_some_and(|floor| sequence <= floor.mark)
     }
 
     /// The marks with which an epoch begins whose first block is `height`: of its members only.
     pub(crate) fn enter(&self, members: &[[u8; 32]], height: u64, expiry_blocks: u64) -> Self {
-        let mut next = Self { marks: BTreeMap::new(), floors: self.floors.clone() };
-        next.floors.retain(|_, (_, until)| *until >= height);
-        for (author, &mark) in &self.marks {
-            if members.contains(author) {
-                next.marks.insert(*author, mark);
-            } else {
-                let floor = next.floors.entry(*author).or_default();
-                *floor = (floor.0.max(mark), height.saturating_add(expiry_blocks));
-            }
-        }
+        let (staying, left): (AuthorMarks, AuthorMarks) =
+            self.marks.iter().map(|(author, mark)| (*author, *mark)).partition(|(author, _)| members.contains(author));
+        let mut next = Self { marks: staying, floors: self.floors.clone() };
+        enter_floors(&mut next.floors, left, height, expiry_blocks);
         next
     }
 

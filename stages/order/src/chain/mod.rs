@@ -28,6 +28,7 @@ use thiserror::Error;
 
 use crate::{ExecutedRoots, Now};
 use marks::LaneMarks;
+use tana_execute::LaneFloors;
 
 pub use marks::{AuthorMarks, marks_by_author};
 pub use propose::Proposal;
@@ -64,6 +65,8 @@ pub struct StartPoint {
     pub tip: StartTip,
     /// The marks after it, see [`marks_by_author`].
     pub marks: AuthorMarks,
+    /// What is left of the lanes of authors that left the set, as the state after it has them.
+    pub floors: LaneFloors,
     /// Roots of executed heights: its own, and all below it from the one on that it attests. Without the latter this validator cannot vote for
     /// blocks that attest them, and where all validators lack the end of an epoch among them, the chain stands still.
     pub executed: Vec<ExecutedRoots>,
@@ -153,7 +156,7 @@ pub struct Chain {
 impl Chain {
     /// A chain behind `start`.
     pub fn new(rules: ChainRules, start: StartPoint) -> Self {
-        let marks = Arc::new(LaneMarks::new(start.marks));
+        let marks = Arc::new(LaneMarks::new(start.marks, start.floors));
         let tip = match start.tip {
             StartTip::Genesis { hash, timestamp_ms } => Point {
                 hash,
@@ -226,6 +229,11 @@ impl Chain {
     /// The marks after the tip or a block above it, by author.
     pub fn marks(&self, hash: &Hash) -> Option<&AuthorMarks> {
         self.point(hash).map(|point| &point.marks.marks)
+    }
+
+    /// What is left of the lanes of authors that left the set, after the tip or a block above it.
+    pub fn floors(&self, hash: &Hash) -> Option<&LaneFloors> {
+        self.point(hash).map(|point| point.marks.floors())
     }
 
     fn point(&self, hash: &Hash) -> Option<&Point> {

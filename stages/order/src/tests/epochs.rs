@@ -118,6 +118,24 @@ fn listed(header: &BlockHeader) -> Vec<(u16, u64)> {
     header.batches().map(|(lane, sequence, _)| (lane, sequence)).collect()
 }
 
+/// The same validator, started behind the tip of `node` with what is known of that height.
+fn started_at_tip_of(node: &Node) -> Node {
+    let (height, tip) = node.chain.tip();
+    let epoch = node.chain.rules().epoch_of(height);
+    let sets = (epoch..epoch + 3).filter_map(|epoch| Some((epoch, node.chain.set(epoch)?.to_vec()))).collect();
+    let start = StartPoint {
+        tip: StartTip::Block(node.chain.tip_header().unwrap().as_ref().clone()),
+        marks: node.chain.marks(&tip).unwrap().clone(),
+        floors: node.chain.floors(&tip).unwrap().clone(),
+        executed: (node.chain.tip_header().unwrap().executed_height..=node.chain.executed_height())
+            .map(roots)
+            .collect(),
+        sets,
+    };
+    let book = tana_lane::LaneBook::new(node.key, tana_lane::LaneLimits::default());
+    Node { key: node.key, chain: Chain::new(node.chain.rules().clone(), start), book }
+}
+
 #[test]
 fn marks_follow_authors_and_an_author_that_comes_back_begins_anew() {
     let mut node = Node::new(0, &keys(4), short());
@@ -149,6 +167,13 @@ fn marks_follow_authors_and_an_author_that_comes_back_begins_anew() {
     relisting.lanes =
         vec![tana_types::header::LaneBatches { lane: 3, first_sequence: 1, digests: vec![again[0].digest] }];
     assert!(matches!(node.verify(&relisting, 13_000), Verdict::Invalid(rule) if rule.contains("listed before")));
+    // A validator that started anew behind the block at which the author came back judges alike, from the marks and floors of that block.
+    let left = tana_execute::LaneFloor { mark: 2, until: 9 + 1_000 };
+    assert_eq!(node.chain.floors(&tip).unwrap().iter().collect::<Vec<_>>(), [(&key(1), &left)]);
+    let mut restarted = started_at_tip_of(&node);
+    all_hold(&mut restarted, &[0, 2, 3, 1], &again);
+    assert_eq!(restarted.verify(&relisting, 13_000), node.verify(&relisting, 13_000));
+    assert_eq!(listed(&next(&restarted)), vec![]);
     // It seals what was not listed again, from its new mark on, which is 0.
     let sealed_again = HeldBatch { skipped: 3, epoch: 3, ..batch(key(1), 4) };
     all_hold(&mut node, &[0, 2, 3, 1], &[sealed_again]);

@@ -69,6 +69,7 @@ impl Node {
         let start = StartPoint {
             tip: StartTip::Genesis { hash: GENESIS, timestamp_ms: START_MS },
             marks: BTreeMap::new(),
+            floors: BTreeMap::new(),
             executed: vec![roots(0)],
             sets: BTreeMap::from([(0, members.to_vec()), (1, members.to_vec())]),
         };

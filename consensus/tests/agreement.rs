@@ -204,6 +204,46 @@ fn validators_change_at_the_boundary_of_an_epoch() {
 }
 
 #[test]
+fn what_was_not_listed_before_a_validator_left_is_listed_when_it_is_back() {
+    // Validator 3 is away for two epochs, or for one, of which the set after it is known when it begins.
+    for (seed, back) in [(11, 4), (12, 3)] {
+        let schedule =
+            move |epoch: u64| if epoch == 2 || (3..back).contains(&epoch) { vec![0, 1, 2] } else { vec![0, 1, 2, 3] };
+        runner(seed).start(move |context| async move {
+            let world = World::new(context, Plan::new(12, schedule), 4).await;
+            let mut nodes = Vec::new();
+            for number in 0..4 {
+                nodes.push(world.start(number).await);
+            }
+            let leaver = &nodes[3].replica;
+            leaver.make_batch(2);
+            world.until("its first batch is listed", 30, || leaver.listed_of(3).len() == 2).await;
+            world.until("it is a validator's last epoch", 60, || leaver.height() > 12).await;
+            for other in 0..3 {
+                world.unlink(3, other).await;
+                world.unlink(other, 3).await;
+            }
+            leaver.make_batch(3);
+            leaver.make_batch(4);
+            world.until("it has left", 60, || nodes[0].replica.height() > 25).await;
+            assert_eq!(nodes[0].replica.listed_of(3).len(), 2, "nobody has its last batches");
+            for other in 0..3 {
+                world.link(3, other, 3).await;
+                world.link(other, 3, 3).await;
+            }
+            let all = || nodes.iter().all(|node| node.replica.listed_of(3).len() == 9);
+            world.until("it is back, and its batches are listed", 120, all).await;
+            let mut ids = nodes[0].replica.listed_of(3);
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), 9, "each once");
+            assert!(nodes[0].replica.height() > 12 * back, "not before");
+            assert_one_chain(&nodes.iter().map(|node| &node.replica).collect::<Vec<_>>());
+        });
+    }
+}
+
+#[test]
 fn a_lost_journal_keeps_a_validator_from_voting() {
     runner(8).start(|context| async move {
         let world = World::new(context, Plan::new(1_000, |_| (0..4).collect()), 4).await;

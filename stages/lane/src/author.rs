@@ -255,7 +255,7 @@ impl AuthorLane {
     }
 
     /// Below this sequence everything behind the final mark was withdrawn; the final mark where nothing was.
-    fn withdrawn_below(&self) -> u64 {
+    pub(crate) fn withdrawn_below(&self) -> u64 {
         let steps = self.steps.iter().rev().flat_map(|&sequence| self.held_at(sequence));
         steps.into_iter().find(|batch| batch.follows(self.final_mark)).map_or(self.final_mark, |batch| batch.sequence)
     }

@@ -279,6 +279,8 @@ impl LaneBook {
         if from.saturating_sub(base.saturating_add(1)) >= window as u64 {
             return None;
         }
+        // Withdrawn batches would never move the peer's mark, and so hold up what steps over them.
+        let from = from.max(lane.withdrawn_below());
         lane.held_from(from).find(|batch| batch.expiry_height > self.final_height).map(|batch| batch.digest)
     }
 

@@ -177,6 +177,30 @@ fn a_lane_whose_author_left_the_set_begins_anew() {
 }
 
 #[test]
+fn what_was_withdrawn_is_not_sent_to_a_peer_that_can_make_nothing_of_it() {
+    let mut book = book(LaneLimits::default());
+    (1..=3).for_each(|sequence| book.held(held(&seal(0, sequence))));
+    book.finalized(&BTreeMap::from([(key(0), 1)]), 1);
+    let pump = |book: &mut LaneBook, now_ms| {
+        let mut sent = Vec::new();
+        while let Some(digest) = book.own_to_send(&key(1), now_ms) {
+            sent.push(book.get(&digest).unwrap().sequence);
+            book.sent(&key(1), &digest, now_ms);
+        }
+        sent
+    };
+    assert_eq!(pump(&mut book, 0), [2, 3], "they get lost");
+    assert_eq!(pump(&mut book, RESEND_MS), [2], "one at a time from now on");
+    // The author left the set, and seals again what was not listed.
+    book.finalized(&BTreeMap::new(), 2);
+    book.held(held(batch(0, 4, 3, 100, 0).seal_header()));
+    book.held(held(&seal(0, 5)));
+    assert_eq!(pump(&mut book, 4 * RESEND_MS), [4], "with which the lane goes on");
+    book.on_marks(&key(1), &mark(0, batch(0, 4, 3, 100, 0).seal_header()));
+    assert_eq!(pump(&mut book, 4 * RESEND_MS), [5]);
+}
+
+#[test]
 fn settled_and_expired_batches_are_forgotten_and_others_stay() {
     let mut book = holding(1, 3);
     let soon = *batch(2, 1, 0, 5, 0).seal_header();

@@ -163,7 +163,7 @@ impl AgreedStage {
         for batch in &behind {
             self.parts.places.remove(&batch.digest);
         }
-        tracing::info!(mark, batches = behind.len(), "own batches have expired and are sealed again");
+        tracing::info!(mark, batches = behind.len(), "own batches can no longer be listed and are sealed again");
         let batches: VecDeque<_> = behind.into_iter().map(|sealed| sealed.batch).collect();
         self.parts.gate.give(mark, batches);
         self.resealing = None;

@@ -98,6 +98,7 @@ impl Chain {
         let text = genesis_text(choices, &validator);
         let genesis = Genesis::parse(&text)?;
         let mut config = NodeConfig { listen: choices.listen, ..NodeConfig::default() };
+        config.consensus.enabled = false;
         change(&mut config);
         let key_file = format!("{{\"publicKey\":\"{validator}\",\"privateKey\":\"{}\"}}", printed(&key.to_bytes()));
         for (name, content) in

@@ -195,7 +195,7 @@ pub struct ConsensusConfig {
 impl Default for ConsensusConfig {
     fn default() -> Self {
         Self {
-            enabled: false,
+            enabled: true,
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             leader_timeout_ms: 1_000,
             lane_quota_batches: 256,

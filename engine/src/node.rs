@@ -44,6 +44,8 @@ use crate::wiring::{ChainStanding, Wiring, WiringParts};
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long a clean stop waits for the other validators to list what is inside; what they do not is offered again after the next start.
 const AGREED_DRAIN: Duration = Duration::from_secs(3);
+/// Agreement's own files, below the data folder.
+const AGREEMENT_FOLDER: &str = "consensus";
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(2);
 /// How long the network has to say goodbye.
@@ -71,6 +73,12 @@ pub enum NodeError {
         /// The validator in the genesis.
         expected: String,
     },
+    /// Alone behind blocks that were agreed on.
+    #[error(
+        "the data in {0} belong to a validator that agrees on its blocks, but consensus.enabled is false: set it to true, or choose another \
+         data folder"
+    )]
+    Agreed(PathBuf),
     /// More than one validator needs consensus.
     #[error(
         "this genesis names {0} validators, but consensus.enabled is false, with which a validator orders blocks by itself; set it to true"
@@ -229,6 +237,10 @@ impl Node {
         let key = load_key_file(&config.key)?;
         if !config.consensus.enabled {
             check_alone(&genesis, &PublicKey(key.verifying_key().to_bytes()))?;
+            // Blocks without certificates behind others with them would leave a chain that nobody can vote on again.
+            if config.data.join(AGREEMENT_FOLDER).exists() {
+                return Err(NodeError::Agreed(config.data.clone()));
+            }
         }
         let identity = Identity::from_signing_key(&key)?;
         let lock = DataLock::acquire(&config.data)?;
@@ -461,7 +473,7 @@ fn start_agreement(
         config: config.clone(),
         genesis,
         key,
-        folder: config.data.join("consensus"),
+        folder: config.data.join(AGREEMENT_FOLDER),
         base,
         marks: standing.marks,
         floors: standing.floors,

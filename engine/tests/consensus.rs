@@ -46,6 +46,10 @@ fn one_validator_agrees_with_itself_and_goes_on_after_a_restart() {
     send(&node, &genesis, 0, 0..20, 1..11);
     converge(&[&node], 200);
     node.stop().unwrap();
+    let mut alone = configs[0].clone();
+    alone.consensus.enabled = false;
+    let refused = Node::start(&alone, &|_, _, _| {}).err().unwrap().to_string();
+    assert!(refused.contains("consensus.enabled"), "{refused}");
     let node = start(&configs[0]);
     send(&node, &genesis, 0, 0..20, 11..21);
     converge(&[&node], 400);

@@ -62,6 +62,7 @@ amount = "100.00"
     let file = format!(r#"{{"publicKey":"{public}","privateKey":"{}"}}"#, printed(&key.to_bytes()));
     std::fs::write(folder.join("validator.json"), file).unwrap();
     let mut config = NodeConfig { listen: "127.0.0.1:0".parse().unwrap(), ..NodeConfig::default() };
+    config.consensus.enabled = false;
     config.ingest.pool_batches = 32;
     config.use_segments_of(1);
     config.checkpoint.interval_s = 1;

@@ -6,6 +6,7 @@
 //!
 //! - [`limits`]: the channels with their bounds, all other bounds and times, and the close codes.
 //! - [`frame`]: what is on a stream, byte by byte: a stream type, then a hello or frames.
+//! - `window`: how much may be on its way to a peer.
 //! - `tls`: raw public keys (RFC 7250), the check against the set, the chain's name in the ALPN.
 //! - [`handle`]: [`Links`], the handle that all others use; `accept` and `dial` make connections for it.
 //! - `peer`: what is kept for one peer: its connections, queues, counters and whether it is blocked.
@@ -36,6 +37,7 @@ mod rate;
 mod receive;
 mod send;
 mod tls;
+mod window;
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Signatu
 use super::limits::{LinkLimits, STREAMS_MAX};
 use super::metrics::LinkRefusal;
 use super::peer::PeerSet;
+use super::window::FlooredConfig;
 use crate::identity::{IdentityError, PKCS8_PREFIX, SPKI_PREFIX, only_tls13, provider};
 
 /// Name of the protocol; a slash and the genesis hash follow.
@@ -142,6 +143,7 @@ fn transport(limits: &LinkLimits) -> Arc<TransportConfig> {
         .send_window(limits.send_window_bytes())
         .keep_alive_interval(Some(limits.keep_alive))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle_ms))))
+        .congestion_controller_factory(Arc::new(FlooredConfig::default()))
         .crypto_buffer_size(CRYPTO_BUFFER_BYTES)
         .datagram_receive_buffer_size(None);
     Arc::new(transport)

@@ -26,6 +26,8 @@ const QUOTA_BYTES_PER_BATCH: usize = 256 << 10;
 const FETCHES_IN_FLIGHT: usize = 64;
 /// Threads of agreement's runtime.
 const WORKERS: usize = 1;
+/// Free bytes of a file system below which it counts as full: a small part of one segment of the agreement library's journals.
+const FULL_BYTES: u64 = 4 << 20;
 
 /// Stands behind agreement.
 struct EngineHost(Arc<PipelineHost>);
@@ -65,6 +67,7 @@ impl Host for EngineHost {
 struct Running {
     consensus: Consensus,
     handle: Arc<NodeHandle>,
+    data: PathBuf,
 }
 
 impl Agreement for Running {
@@ -76,12 +79,20 @@ impl Agreement for Running {
         let told = self.handle.status().failure;
         let ended =
             || (!self.consensus.is_alive()).then(|| "agreement's thread has ended; the log says why".to_owned());
-        told.or_else(ended)
+        told.or_else(ended).map(|reason| match is_full(&self.data) {
+            true => format!("{reason}; the file system of {} is full: make room and start again", self.data.display()),
+            false => reason,
+        })
     }
 
     fn stop(self: Box<Self>) {
         self.consensus.stop();
     }
+}
+
+/// Agreement's library ends without the system's reason when it cannot write; a file system with next to nothing left is that reason.
+fn is_full(data: &Path) -> bool {
+    rustix::fs::statvfs(data).is_ok_and(|space| space.f_bavail.saturating_mul(space.f_frsize) < FULL_BYTES)
 }
 
 fn epoch_set((epoch, members): (u64, Vec<Member>)) -> EpochSet {
@@ -153,6 +164,7 @@ pub fn create_vote_record(data: &Path) -> std::io::Result<()> {
 /// A sentence that says why it cannot start.
 pub fn start(start: AgreementStart, host: Arc<PipelineHost>) -> Result<Box<dyn Agreement>, String> {
     let settings = settings(&start);
+    let data = start.config.data.clone();
     let chain = ChainStart {
         genesis_timestamp_ms: start.genesis.timestamp_ms,
         base: start.base,
@@ -174,5 +186,5 @@ pub fn start(start: AgreementStart, host: Arc<PipelineHost>) -> Result<Box<dyn A
             handle.send(event_of(event));
         }
     });
-    Ok(Box::new(Running { consensus, handle }))
+    Ok(Box::new(Running { consensus, handle, data }))
 }

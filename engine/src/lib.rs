@@ -29,6 +29,7 @@ pub mod layout;
 pub mod metrics;
 pub mod node;
 pub mod order_record;
+mod owner;
 pub mod pipeline;
 pub mod pool;
 pub mod prune;

@@ -32,6 +32,7 @@ use crate::indexer::{Indexer, IndexerParts};
 use crate::intake::NodeIntake;
 use crate::keyfile::{KeyFileError, load_key_file};
 use crate::metrics::{NetworkCounters, NodeMetrics};
+use crate::owner;
 use crate::published::Published;
 use crate::query::{NodeFacts, QueryService, READS_MAX};
 use crate::recover::recover;
@@ -87,6 +88,18 @@ pub enum NodeError {
     /// Agreement did not start.
     #[error("agreement with the other validators cannot start: {0}")]
     Agreement(String),
+    /// The data belongs to another validator.
+    #[error(
+        "the data folder {data} belongs to the validator {found}, but the key file holds {key}: give that validator's key file (--key), or a folder of its own (--data)"
+    )]
+    OtherValidator {
+        /// The data folder.
+        data: PathBuf,
+        /// The key it was made with.
+        found: String,
+        /// The key given.
+        key: PublicKey,
+    },
     /// The data belongs to another chain.
     #[error(
         "the data folder {data} belongs to the chain {found}, but the genesis is that of {expected}; name another --data folder or the right genesis"
@@ -245,6 +258,8 @@ impl Node {
         let identity = Identity::from_signing_key(&key)?;
         let lock = DataLock::acquire(&config.data)?;
         check_chain(config, &genesis)?;
+        let public_key = PublicKey(key.verifying_key().to_bytes());
+        let has_owner = owner::is_named(&config.data, &public_key)?;
         let folders = DataFolders::new(&config.data);
         let failure = Arc::new(Failure::default());
         let mut wiring = Wiring::new(config, &genesis, key.clone(), failure.clone())?;
@@ -257,6 +272,9 @@ impl Node {
         let (height, replayed_blocks) = (recovered.replayer.height, recovered.replayed_blocks);
         if config.consensus.enabled && recovered.replayer.height == 0 {
             check_member(&genesis, &wiring.validator())?;
+        }
+        if !has_owner {
+            owner::name(&config.data, &public_key)?;
         }
         let sync = SyncSide::open(&config.data, &genesis, recovered.blocks.clone(), &recovered.replayer.state)?;
         let (checkpointer, feed, checkpoints) = Checkpointer::start(
@@ -486,7 +504,7 @@ fn start_agreement(
     make(start, host).map_err(NodeError::Agreement)
 }
 
-fn system(action: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
+pub(crate) fn system(action: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
     move |source| NodeError::System { action, source }
 }
 

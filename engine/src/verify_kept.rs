@@ -139,7 +139,11 @@ impl Audit {
             report.first_block = header.height;
         }
         report.blocks += 1;
-        report.certificates += u64::from(!certificate.is_empty());
+        report.last_block = header.height;
+        if !certificate.is_empty() {
+            report.certificates += 1;
+            report.certified_to = header.height;
+        }
         report.batches += batches.len() as u64;
         report.transactions += u64::from(header.transaction_count);
         Ok(Block { header, hash, batches })

@@ -30,6 +30,10 @@ pub struct VerifyReport {
     pub committed_blocks: u64,
     /// Blocks with a certificate.
     pub certificates: u64,
+    /// The highest of these, which makes all blocks below it final; 0 where there is none.
+    pub certified_to: u64,
+    /// The last block.
+    pub last_block: u64,
     /// Batches whose seal was checked.
     pub batches: u64,
     /// Transactions whose signature was checked.

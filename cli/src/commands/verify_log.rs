@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tana_engine::config::NodeConfig;
-use tana_engine::verify_log::{verify_log, verify_log_and_certificates};
+use tana_engine::verify_log::{VerifyReport, verify_log, verify_log_and_certificates};
 use tana_types::genesis::Genesis;
 
 use crate::arguments::VerifyLogArguments;
@@ -53,6 +53,7 @@ pub fn run(arguments: &VerifyLogArguments, home: &Home, output: &Output) -> Resu
     output.result(&summary, |output| {
         output.pairs([
             ("blocks", format!("{}, {} of them committed", grouped(report.blocks), grouped(report.committed_blocks))),
+            ("certificates", certificates(&report, arguments.certificates)),
             (
                 "batches",
                 format!("{}, and {} that no block lists", grouped(report.batches), grouped(report.unlisted_batches)),
@@ -76,4 +77,19 @@ pub fn run(arguments: &VerifyLogArguments, home: &Home, output: &Output) -> Resu
         output.line("everything holds: hashes, signatures, roots and totals");
     });
     Ok(())
+}
+
+/// How far the certificates reach, and whether they were checked.
+fn certificates(report: &VerifyReport, are_checked: bool) -> String {
+    if report.certificates == 0 {
+        return "none: these blocks were not agreed on".to_owned();
+    }
+    let checked = if are_checked { "checked" } else { "not checked (--certificates does)" };
+    let reach = match report.last_block - report.certified_to {
+        0 => "the last block has one".to_owned(),
+        above => {
+            format!("they reach block {}; the {} above it have none yet", grouped(report.certified_to), grouped(above))
+        }
+    };
+    format!("{}, {checked}; {reach}", grouped(report.certificates))
 }

@@ -116,7 +116,7 @@ empty_interval_ms = 1000
 [log]
 # auto (both are tried at first start and the faster is kept), plain or uring.
 writer = \"auto\"
-# MiB of a segment, 1 to 2,047.
+# MiB of a segment, 1 to 2,047; half of one must hold the record of the largest block, which takes 195 with the genesis' default rules.
 segment_mib = 256
 # Whether look-up tables by transaction and by account are built for sealed segments.
 index = true

@@ -58,7 +58,7 @@ impl History {
         let committed = self.published.committed.load(Ordering::Acquire);
         let height = height.unwrap_or(committed);
         if height == 0 {
-            return Err("height 0 is the genesis, which has no block; ask for `genesis`".to_owned());
+            return Err("height 0 is the genesis, which has no block: the genesis file says what it holds".to_owned());
         }
         if height > committed {
             return Err(format!("there is no block {height} yet; the last committed height is {committed}"));

@@ -53,7 +53,7 @@ pub enum ClientError {
     },
     /// Somebody else answered.
     #[error(
-        "{address} holds the key {found}, not {expected}; pin the validator's real key, or use insecure for a test"
+        "{address} holds the key {found}, not {expected}; pin the validator's real key, or go without a pin (--insecure) for a test"
     )]
     WrongKey {
         /// The address that was tried.

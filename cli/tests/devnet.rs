@@ -46,7 +46,7 @@ impl Devnet {
     }
 
     fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        [&["devnet", "--data", "net", "--base-port", &self.base], more].concat()
+        [&["devnet", "--data", "net", "--base-port", &self.base, "--set", "log.segment_mib=16"], more].concat()
     }
 
     fn run(&self, more: &[&str]) -> Ran {

@@ -23,7 +23,10 @@ fn the_same_seed_is_the_same_run() {
 }
 
 /// Seeds that found something, each with what it found.
-const FOUND: &[(u64, &str)] = &[];
+const FOUND: &[(u64, &str)] = &[(
+    354,
+    "a validator that had voted in an epoch and restarted into it without the vote ended in the replay of its own journal",
+)];
 
 #[test]
 fn seeds_that_found_something_pass() {

@@ -219,12 +219,13 @@ where
                 )
             }
         };
+        let votes_itself = reason.is_empty();
         shared.with(|state| {
             state.status.epoch = epoch;
             (state.status.view, state.status.leader) = (1, [0; 32]);
-            (state.status.voting, state.status.reason) = (reason.is_empty(), reason.to_owned());
+            (state.status.voting, state.status.reason) = (votes_itself, reason.to_owned());
         });
-        tracing::info!(epoch, voting = reason.is_empty(), reason, "an epoch begins");
+        tracing::info!(epoch, voting = votes_itself, reason, "an epoch begins");
         let config = Config {
             scheme,
             elector: Rotation::default(),
@@ -234,7 +235,7 @@ where
             reporter: Observer::new(shared.clone(), verifier, epoch, parts.wrapped.clone()),
             track_historical_votes: true,
             strategy: Sequential,
-            partition: partition(&parts.prefix, epoch),
+            partition: partition(&parts.prefix, epoch, votes_itself),
             mailbox_size: MAILBOX_MESSAGES,
             epoch: Epoch::new(epoch),
             floor,
@@ -265,7 +266,9 @@ where
     async fn remove_journals(&self, previous: u64, epoch: u64) {
         for ended in [previous.saturating_sub(1), previous] {
             if ended + 2 <= epoch {
-                let _ = self.parts.context.remove(&partition(&self.parts.prefix, ended), None).await;
+                for voted in [true, false] {
+                    let _ = self.parts.context.remove(&partition(&self.parts.prefix, ended, voted), None).await;
+                }
             }
         }
     }
@@ -289,6 +292,9 @@ where
     }
 }
 
-fn partition(prefix: &str, epoch: u64) -> String {
-    format!("{prefix}-epoch-{epoch}")
+/// The journal of an epoch. Who only follows has one of its own: the engine takes a journal with votes for a defect when it has no key to vote
+/// with, and a validator that voted in an epoch and then restarts into it behind a later vote is just that.
+fn partition(prefix: &str, epoch: u64, votes: bool) -> String {
+    let what = if votes { "epoch" } else { "follows" };
+    format!("{prefix}-{what}-{epoch}")
 }

@@ -248,8 +248,9 @@ impl Node {
         config.check()?;
         let genesis = Genesis::load(&config.genesis)?;
         let key = load_key_file(&config.key)?;
+        let public_key = PublicKey(key.verifying_key().to_bytes());
         if !config.consensus.enabled {
-            check_alone(&genesis, &PublicKey(key.verifying_key().to_bytes()))?;
+            check_alone(&genesis, &public_key)?;
             // Blocks without certificates behind others with them would leave a chain that nobody can vote on again.
             if config.data.join(AGREEMENT_FOLDER).exists() {
                 return Err(NodeError::Agreed(config.data.clone()));
@@ -258,7 +259,6 @@ impl Node {
         let identity = Identity::from_signing_key(&key)?;
         let lock = DataLock::acquire(&config.data)?;
         check_chain(config, &genesis)?;
-        let public_key = PublicKey(key.verifying_key().to_bytes());
         let has_owner = owner::is_named(&config.data, &public_key)?;
         let folders = DataFolders::new(&config.data);
         let failure = Arc::new(Failure::default());
@@ -266,12 +266,12 @@ impl Node {
         let log = wiring.start_log(&folders)?;
         let checkpoint = crate::wiring::open_checkpoint(&folders)?;
         let started = Instant::now();
-        let recovered = recover(&genesis, &wiring.validator().0, &folders, &checkpoint, log.found(), progress)?;
+        let recovered = recover(&genesis, &public_key.0, &folders, &checkpoint, log.found(), progress)?;
         let recovery = started.elapsed();
         let has_checkpoint = recovered.from_checkpoint;
         let (height, replayed_blocks) = (recovered.replayer.height, recovered.replayed_blocks);
         if config.consensus.enabled && recovered.replayer.height == 0 {
-            check_member(&genesis, &wiring.validator())?;
+            check_member(&genesis, &public_key)?;
         }
         if !has_owner {
             owner::name(&config.data, &public_key)?;

@@ -264,7 +264,8 @@ where
 
     /// Removes journals of epochs that ended before the last one; one that is not there is fine.
     async fn remove_journals(&self, previous: u64, epoch: u64) {
-        for ended in [previous.saturating_sub(1), previous] {
+        // Who only follows votes in no epoch, so its journals are found by the epoch that begins.
+        for ended in [previous.saturating_sub(1), previous, epoch.saturating_sub(2)] {
             if ended + 2 <= epoch {
                 for voted in [true, false] {
                     let _ = self.parts.context.remove(&partition(&self.parts.prefix, ended, voted), None).await;

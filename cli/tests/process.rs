@@ -243,13 +243,16 @@ fn a_second_validator_another_chain_and_a_taken_port_are_refused() {
     let server = node.start["validator"].as_str().unwrap();
     let ran = node.tana(&[&transfer[..], &["--genesis", wrong.to_str().unwrap(), "--server-key", server]].concat());
     ran.fails(1, &["is on chain", "--genesis"]);
+    node.tana(&["status", "--genesis", wrong.to_str().unwrap(), "--server-key", server]).fails(1, &["is on chain"]);
+    let negative = [&transfer[..7], &["-1", "--currency", "USD"]].concat();
+    node.tana(&negative).fails(2, &["`-1` is not an amount", "no sign"]);
     node.stop();
 
     let (genesis, key) = (other.path("genesis.toml"), other.path("validator.json"));
     let swapped = ["validator", "--genesis", genesis.to_str().unwrap(), "--key", key.to_str().unwrap()];
     home.tana(&swapped).fails(1, &["belongs to the chain", "--data"]);
     home.tana(&["verify-log", "--data", home.path("data").to_str().unwrap(), "--genesis", genesis.to_str().unwrap()])
-        .fails(1, &[]);
+        .fails(1, &["is of the chain", "give the genesis file of that chain"]);
     home.tana(&["verify-log"]).ok();
 }
 

@@ -168,6 +168,11 @@ impl NodeHandle {
         ConsensusStatus { peers: self.links.status().into_iter().map(report).collect(), ..self.core.status() }
     }
 
+    /// The way to agreement alone: whoever holds it keeps no link open.
+    pub fn core(&self) -> &ConsensusHandle {
+        &self.core
+    }
+
     /// The links' counters.
     pub fn link_metrics(&self) -> LinkMetrics {
         self.links.metrics()

@@ -13,7 +13,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("cannot read the configuration {path}: {source}; `tana init` writes one")]
+    #[error("cannot read the configuration {path}: {source}; a new home from `tana init --home FOLDER` has one")]
     Read {
         /// The file.
         path: PathBuf,

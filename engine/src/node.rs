@@ -350,6 +350,11 @@ impl Node {
             verify_backend: report.verify_backend.clone(),
             log_backend: report.log_backend.clone(),
         };
+        let agreement = match config.consensus.enabled {
+            true => Some(start_agreement(config, genesis, key, standing, host, agreement)?),
+            false => None,
+        };
+        let handle = agreement.as_ref().and_then(|agreement| agreement.handle());
         let queries = QueryService {
             facts,
             published: published.clone(),
@@ -357,10 +362,7 @@ impl Node {
             history,
             reads: Arc::new(tokio::sync::Semaphore::new(READS_MAX)),
             metrics: metrics.clone(),
-        };
-        let agreement = match config.consensus.enabled {
-            true => Some(start_agreement(config, genesis, key, standing, host, agreement)?),
-            false => None,
+            agreement: handle.map(|handle| handle.core().clone()),
         };
         intake.open(answers, Arc::new(queries));
         Ok(Self {
@@ -427,10 +429,12 @@ impl Node {
         self.drain(patience);
         if let Some(agreement) = self.agreement.take() {
             agreement.stop();
-            let deadline = Instant::now() + DRAIN;
-            while !self.failure.is_told() && self.published.blocks_in_flight() > 0 && Instant::now() < deadline {
-                std::thread::sleep(LOOK);
-            }
+        }
+        // Empty blocks come at any time, so none is on its way only once order has said that it sends no more.
+        self.published.close_order();
+        let deadline = Instant::now() + DRAIN;
+        while !self.failure.is_told() && !self.published.has_run_dry() && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
         }
         let server = self.server.lock().take();
         if let Some(server) = server {
@@ -525,15 +529,12 @@ fn check_member(genesis: &Genesis, key: &PublicKey) -> Result<(), NodeError> {
 
 /// The data folder remembers its chain, so that a wrong genesis is noticed before anything is read.
 fn check_chain(config: &NodeConfig, genesis: &Genesis) -> Result<(), NodeError> {
-    let path = config.data.join("chain");
     let expected = hex::encode(genesis.hash());
-    match std::fs::read_to_string(&path) {
-        Ok(found) if found.trim() == expected => Ok(()),
-        Ok(found) => Err(NodeError::OtherChain { data: config.data.clone(), found: found.trim().to_owned(), expected }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::write(&path, expected + "\n").map_err(system("write the chain's name into the data folder"))
-        }
-        Err(source) => Err(NodeError::System { action: "read the chain's name in the data folder", source }),
+    match owner::chain_of(&config.data).map_err(system("read the chain's name in the data folder"))? {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(NodeError::OtherChain { data: config.data.clone(), found, expected }),
+        None => owner::set_chain(&config.data, &expected)
+            .map_err(system("write the chain's name into the data folder")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whose data a folder holds: the file `validator` names the key that it was started with first.
+//! Whose data a folder holds: the file `validator` names the key that it was started with first, the file `chain` the genesis hash.
 //!
 //! Own batches, own votes and own marks are in there. Another key behind them would seal its batches under the other's numbers, and agreement would read
 //! votes that it never cast, so such a start is refused.
@@ -9,8 +9,10 @@ use tana_types::key::PublicKey;
 
 use crate::node::{NodeError, system};
 
-/// The file's name below the data folder.
+/// The key's file below the data folder.
 const OWNER_FILE: &str = "validator";
+/// The genesis hash's file below the data folder.
+const CHAIN_FILE: &str = "chain";
 
 /// Whether the folder names its owner already.
 ///
@@ -33,6 +35,26 @@ pub(crate) fn is_named(data: &Path, key: &PublicKey) -> Result<bool, NodeError> 
 /// [`NodeError::System`] when the file cannot be written.
 pub(crate) fn name(data: &Path, key: &PublicKey) -> Result<(), NodeError> {
     std::fs::write(data.join(OWNER_FILE), format!("{key}\n")).map_err(system("write whose data the folder holds"))
+}
+
+/// The genesis hash of the folder's chain in hexadecimal, where the folder names one.
+///
+/// # Errors
+/// The system's error when the file cannot be read.
+pub(crate) fn chain_of(data: &Path) -> std::io::Result<Option<String>> {
+    match std::fs::read_to_string(data.join(CHAIN_FILE)) {
+        Ok(found) => Ok(Some(found.trim().to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Names the chain of a folder that names none.
+///
+/// # Errors
+/// The system's error when the file cannot be written.
+pub(crate) fn set_chain(data: &Path, genesis_hash: &str) -> std::io::Result<()> {
+    std::fs::write(data.join(CHAIN_FILE), format!("{genesis_hash}\n"))
 }
 
 #[cfg(test)]

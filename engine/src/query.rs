@@ -6,9 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tana_consensus::ConsensusHandle;
 use tana_execute::State;
 use tana_net::QueryFuture;
-use tana_types::query::{Answer, Request, Response, Status, pending_page, serde_json_text::Text};
+use tana_types::query::{AgreementStatus, Answer, Request, Response, Status, pending_page, serde_json_text::Text};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::channel::Outlet;
@@ -60,6 +61,8 @@ pub struct QueryService {
     pub reads: Arc<Semaphore>,
     /// Counters.
     pub metrics: Arc<NodeMetrics>,
+    /// Agreement, where blocks are agreed on.
+    pub agreement: Option<ConsensusHandle>,
 }
 
 impl QueryService {
@@ -112,6 +115,11 @@ impl QueryService {
             verify_backend: self.facts.verify_backend.clone(),
             log_backend: self.facts.log_backend.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            agreement: self.agreement.as_ref().map(|agreement| {
+                let status = agreement.status();
+                let (epoch, final_height) = (status.epoch, status.finalized_height);
+                AgreementStatus { epoch, final_height, voting: status.voting, reason: status.reason }
+            }),
         }
     }
 

@@ -65,6 +65,16 @@ pub enum ReplayError {
         "the checkpoint cannot be used: {0}; remove the folder `checkpoint` and the node replays its logs from the genesis"
     )]
     Checkpoint(String),
+    /// The genesis is another chain's.
+    #[error("{data} is of the chain {found}, but the genesis given is that of {expected}; give the genesis file of that chain")]
+    OtherChain {
+        /// The data folder.
+        data: PathBuf,
+        /// Its chain's genesis hash.
+        found: String,
+        /// The hash of the genesis given.
+        expected: String,
+    },
     /// The genesis cannot be made into a state.
     #[error("the genesis cannot be made into a state: {0}")]
     Genesis(String),

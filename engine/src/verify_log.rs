@@ -13,6 +13,7 @@ use tana_types::genesis::Genesis;
 use tana_types::transaction::Chain;
 use tana_verify::{Item, Mode, NoCache, Verifier};
 
+use crate::owner;
 use crate::replay::{DataFolders, Progress, ReplayError, Replayer, check_published, published_height};
 use crate::verify_kept::{Audit, Beginning, restored};
 
@@ -77,6 +78,11 @@ fn verify(
     certificates: bool,
     progress: Progress<'_>,
 ) -> Result<VerifyReport, ReplayError> {
+    // A file that cannot be read says nothing; the first header will tell.
+    let expected = hex::encode(genesis.hash());
+    if let Some(found) = owner::chain_of(data).unwrap_or_default().filter(|found| *found != expected) {
+        return Err(ReplayError::OtherChain { data: data.to_owned(), found, expected });
+    }
     let folders = DataFolders::new(data);
     let published = published_height(&folders);
     let mut audit = Audit::open(&folders, genesis.to_chain())?;

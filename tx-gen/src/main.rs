@@ -1,8 +1,8 @@
 //! The `tx-gen` binary: signs a load, floods a node with it, and says what came of it.
 //!
 //! 1. The command line becomes a plan (what to sign) and a configuration (how to send).
-//! 2. The load is signed, with a progress bar, or read from a file; with `--save` that is all.
-//! 3. The node is asked whether the load fits it.
+//! 2. The node is asked whether the plan fits it, before minutes of signing are spent on it.
+//! 3. The load is signed, with a progress bar, or read from a file (and then the node is asked); with `--save` that is all.
 //! 4. The flood runs, with a live line on a terminal. Ctrl-C stops sending and keeps what was measured; a second one ends at once.
 //! 5. The report goes where it is wanted: table, JSON, page.
 //!
@@ -18,7 +18,7 @@ use clap::Parser;
 use tana_types::genesis::Genesis;
 use tx_gen::file;
 use tx_gen::probe::probe;
-use tx_gen::{Ended, Flood, FloodConfig, Load, Report, StopHandle, html, sign_load, summary};
+use tx_gen::{Ended, Flood, FloodConfig, Load, LoadPlan, Report, StopHandle, html, sign_load, summary};
 
 use crate::args::Args;
 use crate::display::Display;
@@ -45,15 +45,12 @@ fn run(args: &Args) -> Result<ExitCode, Failed> {
     let mut display = Display::new(args.quiet || args.json_to_stdout());
     let stop = StopHandle::default();
     let config = args.config(&genesis, stop.clone())?;
-    let load = obtain(args, &genesis, &mut display)?;
+    let load = obtain(args, &genesis, &config, &mut display)?;
     if let Some(path) = &args.save {
         file::save(&load, path)?;
         let bytes = load.bytes() as f64 / 1e6;
         display.say(&format!("wrote {} transactions, {bytes:.1} MB, to {}", load.count(), path.display()));
         return Ok(ExitCode::SUCCESS);
-    }
-    if !args.no_check && probe(&genesis, &load, &config)?.is_none() {
-        display.say("the node answers no questions, so neither its chain nor the accounts' nonces were checked");
     }
     stop_on_interrupt(stop)?;
     let report = flood(args, &load, config, &mut display)?;
@@ -65,17 +62,32 @@ fn run(args: &Args) -> Result<ExitCode, Failed> {
     })
 }
 
-/// Reads or signs the load.
-fn obtain(args: &Args, genesis: &Genesis, display: &mut Display) -> Result<Load, Failed> {
+/// Reads or signs the load; unless it is only to be saved, the node is asked first whether it fits.
+fn obtain(args: &Args, genesis: &Genesis, config: &FloodConfig, display: &mut Display) -> Result<Load, Failed> {
     if let Some(path) = &args.load {
         let load = file::load(path, &genesis.hash())?;
         display.say(&format!("read {} transactions from {}", load.count(), path.display()));
+        ask_node(args, genesis, &load.plan, config, display)?;
         return Ok(load);
     }
     let plan = args.plan(genesis)?;
+    ask_node(args, genesis, &plan, config, display)?;
     let load = sign_load(genesis, &plan, &mut |progress| display.signing(progress))?;
     display.signed(load.count());
     Ok(load)
+}
+
+fn ask_node(
+    args: &Args,
+    genesis: &Genesis,
+    plan: &LoadPlan,
+    config: &FloodConfig,
+    display: &mut Display,
+) -> Result<(), Failed> {
+    if !args.no_check && args.save.is_none() && probe(genesis, plan, config)?.is_none() {
+        display.say("the node answers no questions, so neither its chain nor the accounts' nonces were checked");
+    }
+    Ok(())
 }
 
 fn flood(args: &Args, load: &Load, mut config: FloodConfig, display: &mut Display) -> Result<Report, Failed> {

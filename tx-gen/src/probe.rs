@@ -13,7 +13,7 @@ use tana_types::query::{Answer, Request, Response, Status};
 use thiserror::Error;
 
 use crate::config::FloodConfig;
-use crate::load::Load;
+use crate::plan::LoadPlan;
 
 /// How long the node may take for its answers.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,15 +56,15 @@ pub enum ProbeError {
     Runtime(#[from] std::io::Error),
 }
 
-/// Asks the node at `config.to` whether `load` fits it. `None` when it answers no questions.
+/// Asks the node at `config.to` whether a load of `genesis` and `plan` fits it. `None` when it answers no questions.
 ///
 /// # Errors
 /// [`ProbeError`] when it cannot be reached or the load would be rejected as a whole.
-pub fn probe(genesis: &Genesis, load: &Load, config: &FloodConfig) -> Result<Option<Status>, ProbeError> {
+pub fn probe(genesis: &Genesis, plan: &LoadPlan, config: &FloodConfig) -> Result<Option<Status>, ProbeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = TxClient::connect(config.to, config.pin, config.bind).await?;
-        let result = ask_all(genesis, load, config, &client).await;
+        let result = ask_all(genesis, plan, config, &client).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), client.close()).await;
         result
     })
@@ -72,21 +72,21 @@ pub fn probe(genesis: &Genesis, load: &Load, config: &FloodConfig) -> Result<Opt
 
 async fn ask_all(
     genesis: &Genesis,
-    load: &Load,
+    plan: &LoadPlan,
     config: &FloodConfig,
     client: &TxClient,
 ) -> Result<Option<Status>, ProbeError> {
     let Some(Answer::Status(status)) = ask(client, &Request::Status).await else { return Ok(None) };
-    let wanted = hex::encode(load.genesis_hash);
+    let wanted = hex::encode(genesis.hash());
     if status.genesis_hash != wanted {
         let (to, chain, found) = (config.to.to_string(), status.chain, status.genesis_hash);
         return Err(ProbeError::OtherChain { to, chain, found, wanted });
     }
-    let shares = &load.plan.shares;
+    let shares = &plan.shares;
     // Where hardly anything is meant to move an account's nonce, it does not matter.
     let has_transfers = shares.acceptable() - shares.creations > 0.01;
     if let Some(bulk) = genesis.bulk.as_ref().filter(|_| has_transfers) {
-        let (number, wanted) = (load.plan.first_account, load.plan.start_nonce);
+        let (number, wanted) = (plan.first_account, plan.start_nonce);
         let name = PublicKey(bulk_key(&bulk.seed, number).verifying_key().to_bytes()).to_string();
         if let Some(Answer::Account(account)) = ask(client, &Request::Account { name }).await
             && account.nonce != wanted

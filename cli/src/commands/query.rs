@@ -3,14 +3,14 @@
 use std::future::Future;
 
 use serde_json::Value;
-use tana_types::query::{Answer, PENDING_PAGE_MAX, Pending, Request};
+use tana_types::query::{AgreementStatus, Answer, PENDING_PAGE_MAX, Pending, Request};
 
 use super::submit::parse_id;
 use crate::arguments::NodeArguments;
 use crate::error::CliError;
 use crate::home::Home;
 use crate::keys;
-use crate::node::{Node, Target, printable, runtime};
+use crate::node::{Node, Target, local_genesis, printable, runtime};
 use crate::output::{Output, grouped};
 use crate::time::iso8601;
 
@@ -233,8 +233,20 @@ pub fn currencies(arguments: &NodeArguments, home: &Home, output: &Output) -> Re
 /// # Errors
 /// [`CliError`] when the node cannot be asked.
 pub fn status(arguments: &NodeArguments, home: &Home, output: &Output) -> Result<(), CliError> {
+    let given = match &arguments.genesis {
+        Some(path) => local_genesis(Some(path), home)?,
+        None => None,
+    };
     let status = ask(arguments, home, async |node: Node| {
-        let answer = node.status().await;
+        let answer = node.status().await.and_then(|status| match given {
+            Some((path, genesis)) if hex::encode(genesis.hash()) != status.genesis_hash => Err(CliError::OtherChain {
+                node: node.name().to_owned(),
+                theirs: status.genesis_hash,
+                ours: hex::encode(genesis.hash()),
+                path,
+            }),
+            _ => Ok(status),
+        });
         (node, answer)
     })?;
     output.result(&status, |output| {
@@ -246,12 +258,28 @@ pub fn status(arguments: &NodeArguments, home: &Home, output: &Output) -> Result
             ("state root", status.state_root.clone()),
             ("accounts", grouped(status.accounts)),
             ("applied", format!("{} transactions", grouped(status.transactions_applied))),
+            ("agreement", agreement(status.agreement.as_ref())),
             ("signatures", status.verify_backend.clone()),
             ("log writer", status.log_backend.clone()),
             ("version", status.version.clone()),
         ]);
     });
     Ok(())
+}
+
+fn agreement(status: Option<&AgreementStatus>) -> String {
+    match status {
+        None => "none: this node orders alone".to_owned(),
+        Some(status) if status.voting => {
+            format!("votes in epoch {}, final to height {}", grouped(status.epoch), grouped(status.final_height))
+        }
+        Some(status) => format!(
+            "follows epoch {} without voting, final to height {}: {}",
+            grouped(status.epoch),
+            grouped(status.final_height),
+            printable(&status.reason)
+        ),
+    }
 }
 
 /// `tana metrics`.
@@ -280,7 +308,15 @@ pub fn metrics(arguments: &NodeArguments, home: &Home, output: &Output) -> Resul
     Ok(())
 }
 
-/// Nested objects become dotted names; lists of objects become tables of their own.
+/// A value with its name, as lists of counts hold them.
+fn named(entry: &Value) -> Option<(&str, &Value)> {
+    match entry.as_array()?.as_slice() {
+        [Value::String(name), value] => Some((name, value)),
+        _ => None,
+    }
+}
+
+/// Nested objects and lists of named values become dotted names; lists of objects become tables of their own.
 fn flatten(prefix: &str, value: &Value, tables: &mut Vec<(String, Vec<Value>)>, rows: &mut Vec<Vec<String>>) {
     match value {
         Value::Object(fields) => {
@@ -291,6 +327,11 @@ fn flatten(prefix: &str, value: &Value, tables: &mut Vec<(String, Vec<Value>)>, 
         }
         Value::Array(list) if list.first().is_some_and(Value::is_object) => {
             tables.push((prefix.to_owned(), list.clone()));
+        }
+        Value::Array(list) if list.iter().all(|entry| named(entry).is_some()) => {
+            for (name, value) in list.iter().filter_map(named) {
+                flatten(&format!("{prefix}.{name}"), value, tables, rows);
+            }
         }
         plain => rows.push(vec![prefix.to_owned(), cell(plain)]),
     }

@@ -170,12 +170,16 @@ impl AgreedStage {
         true
     }
 
+    fn has_room(&self) -> bool {
+        !self.log.is_full() && self.parts.published.blocks_in_flight() < BLOCKS_IN_FLIGHT_MAX as u64
+    }
+
     /// Sends one complete block to the order log; tells whether there was one.
     fn send_block(&mut self) -> bool {
-        let published = &self.parts.published;
-        if self.log.is_full() || published.blocks_in_flight() >= BLOCKS_IN_FLIGHT_MAX as u64 {
+        if !self.has_room() {
             return false;
         }
+        let published = &self.parts.published;
         let Some(complete) = self.held.next_complete() else { return false };
         let header = &complete.block.header;
         add(&self.counters.transactions, u64::from(header.transaction_count));
@@ -202,6 +206,8 @@ impl Stage for AgreedStage {
         if self.parts.failure.is_told() {
             return Poll::Idle;
         }
+        // Read first: agreement has stopped before it is set, so all that it had to say is in what is heard below.
+        let closing = self.parts.published.order_is_closing();
         let mut worked = false;
         while let Some(batch) = self.batches.take() {
             if !self.parts.buffers.is_own(&batch.batch) {
@@ -217,6 +223,9 @@ impl Stage for AgreedStage {
         worked |= self.reseal();
         while self.send_block() {
             worked = true;
+        }
+        if closing && self.has_room() {
+            self.parts.published.order_closed();
         }
         match worked {
             true => Poll::Worked,

@@ -68,6 +68,10 @@ impl Stage for OrderStage {
                 Poll::Idle
             };
         }
+        if self.published.order_is_closing() {
+            self.published.order_closed();
+            return if worked { Poll::Worked } else { Poll::Idle };
+        }
         if let Some(block) = self.orderer.poll(Now { engine_ns: now_ns, wall_ms: wall_ms() }) {
             let is_expired =
                 |sealed: &SealedBatch| sealed.batch.seal_header().expiry_height.get() < block.header.height;

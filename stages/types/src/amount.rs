@@ -9,7 +9,7 @@ pub const DECIMALS_MAX: u8 = 18;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AmountError {
     /// Not digits with an optional fraction.
-    #[error("`{0}` is not an amount: write digits with an optional fraction, such as 12.50")]
+    #[error("`{0}` is not an amount: write digits with an optional fraction and no sign, such as 12.50")]
     Syntax(String),
     /// More fraction digits than the currency has.
     #[error("`{text}` has more than the {decimals} decimals of this currency")]

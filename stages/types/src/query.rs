@@ -137,6 +137,23 @@ pub struct Status {
     pub log_backend: String,
     /// The node's version.
     pub version: String,
+    /// How it takes part in agreement; none where it orders alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<AgreementStatus>,
+}
+
+/// How a node takes part in agreement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreementStatus {
+    /// The epoch that runs.
+    pub epoch: u64,
+    /// The last final height.
+    pub final_height: u64,
+    /// Whether it votes.
+    pub voting: bool,
+    /// Why it does not vote; empty when it does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// An account.

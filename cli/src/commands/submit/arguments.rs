@@ -79,7 +79,8 @@ impl SubmitOptions {
 #[derive(Debug, Clone, Args)]
 pub struct Money {
     /// How much, such as 12.50; at most as many decimals as the currency has
-    #[arg(long, value_name = "AMOUNT")]
+    // A negative one is refused with the reason rather than taken for an option.
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     pub amount: String,
     /// The currency's code, such as USD
     #[arg(long, value_name = "CODE")]

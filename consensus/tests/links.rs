@@ -7,10 +7,10 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tana_consensus::{Consensus, ConsensusConfig, EpochSet, Validator};
+use tana_consensus::{Consensus, ConsensusConfig};
 use tana_lane::LaneLimits;
 use tana_net::link::LinkLimits;
-use world::{GENESIS, Plan, Replica, assert_one_chain, key, key_bytes};
+use world::{GENESIS, Plan, Replica, assert_one_chain, key};
 
 /// The longest that a test waits; it ends as soon as what it waits for is there.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,16 +28,12 @@ struct Running {
 }
 
 fn start(replica: Arc<Replica>, number: usize, ports: &[SocketAddr], folder: &std::path::Path) -> Running {
-    let plan = replica.plan().clone();
-    let mut start = replica.chain_start();
-    for set in &mut start.sets {
-        let place = |number: usize| Validator { key: key_bytes(number), address: ports[number].to_string() };
-        *set = EpochSet { epoch: set.epoch, validators: (plan.schedule)(set.epoch).into_iter().map(place).collect() };
-    }
+    let plan = replica.plan();
+    let start = replica.chain_start();
     let config = ConsensusConfig {
         key: key(number),
         genesis_hash: GENESIS,
-        rules: plan.rules,
+        rules: plan.rules.clone(),
         lanes: LaneLimits::default(),
         listen: ports[number],
         links: LinkLimits::default(),
@@ -72,10 +68,17 @@ fn stop(running: Running) -> Arc<Replica> {
     running.replica
 }
 
-fn until(what: &str, reached: impl Fn() -> bool) {
+/// Waits for `reached`; a failure tells how every node stands.
+fn until(what: &str, nodes: &[&Running], reached: impl Fn() -> bool) {
     let begun = Instant::now();
     while !reached() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
+        if begun.elapsed() >= PATIENCE {
+            let stand = |node: &&Running| {
+                let (height, transactions) = (node.replica.height(), node.replica.transactions());
+                format!("height {height}, {transactions} transactions, {:?}", node.consensus.handle().status())
+            };
+            panic!("not in time: {what}\n{}", nodes.iter().map(stand).collect::<Vec<_>>().join("\n"));
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -84,7 +87,9 @@ fn until(what: &str, reached: impl Fn() -> bool) {
 fn four_validators_agree_over_links_and_go_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let ports = free_ports(4);
-    let plan = Plan::new(25, |_| (0..4).collect());
+    let addresses: Vec<String> = ports.iter().map(SocketAddr::to_string).collect();
+    let mut plan = Plan::new(25, |_| (0..4).collect());
+    plan.address = Arc::new(move |number| addresses[number].clone());
     let mut nodes: Vec<_> =
         (0..4).map(|number| start(Replica::new(number, plan.clone()), number, &ports, folder.path())).collect();
     for _ in 0..10 {
@@ -93,23 +98,23 @@ fn four_validators_agree_over_links_and_go_on_after_a_restart() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    for node in &nodes {
-        until("all batches are listed", || node.replica.transactions() == 200);
-    }
+    let all = |nodes: &[Running], what: &str, reached: &dyn Fn(&Running) -> bool| {
+        until(what, &nodes.iter().collect::<Vec<_>>(), || nodes.iter().all(reached));
+    };
+    all(&nodes, "all batches are listed", &|node| node.replica.transactions() == 200);
     let status = nodes[0].consensus.handle().status();
     assert!(status.voting && status.failure.is_none(), "{status:?}");
     assert_eq!(status.peers.iter().filter(|peer| peer.connected).count(), 3);
 
     let replica = stop(nodes.remove(3));
     nodes[0].replica.make_batch(5);
-    until("three go on", || nodes[1].replica.transactions() == 205);
-    let again = start(replica, 3, &ports, folder.path());
-    until("the fourth catches up", || again.replica.transactions() == 205);
-    until("and votes", || again.consensus.handle().status().voting);
-    again.replica.make_batch(5);
-    until("its batch is listed", || nodes[2].replica.transactions() == 210);
-    nodes.push(again);
-    until("two epochs pass", || nodes.iter().all(|node| node.replica.height() > 50));
+    all(&nodes, "three go on", &|node| node.replica.transactions() == 205);
+    nodes.push(start(replica, 3, &ports, folder.path()));
+    all(&nodes, "the fourth catches up", &|node| node.replica.transactions() == 205);
+    all(&nodes, "and votes", &|node| node.consensus.handle().status().voting);
+    nodes[3].replica.make_batch(5);
+    all(&nodes, "its batch is listed", &|node| node.replica.transactions() == 210);
+    all(&nodes, "two epochs pass", &|node| node.replica.height() > 50);
     let replicas: Vec<_> = nodes.into_iter().map(stop).collect();
     assert_one_chain(&replicas.iter().collect::<Vec<_>>());
 }

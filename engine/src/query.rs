@@ -118,7 +118,7 @@ impl QueryService {
             agreement: self.agreement.as_ref().map(|agreement| {
                 let status = agreement.status();
                 let (epoch, final_height) = (status.epoch, status.finalized_height);
-                AgreementStatus { epoch, final_height, voting: status.voting, reason: status.reason }
+                Box::new(AgreementStatus { epoch, final_height, voting: status.voting, reason: status.reason })
             }),
         }
     }

@@ -258,7 +258,7 @@ pub fn status(arguments: &NodeArguments, home: &Home, output: &Output) -> Result
             ("state root", status.state_root.clone()),
             ("accounts", grouped(status.accounts)),
             ("applied", format!("{} transactions", grouped(status.transactions_applied))),
-            ("agreement", agreement(status.agreement.as_ref())),
+            ("agreement", agreement(status.agreement.as_deref())),
             ("signatures", status.verify_backend.clone()),
             ("log writer", status.log_backend.clone()),
             ("version", status.version.clone()),

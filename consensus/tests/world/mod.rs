@@ -42,6 +42,8 @@ pub struct Plan {
     pub rules: ChainRules,
     pub schedule: Schedule,
     pub leader_timeout: Duration,
+    /// Where each validator's links listen.
+    pub address: Arc<dyn Fn(usize) -> String + Send + Sync>,
 }
 
 impl Plan {
@@ -51,11 +53,12 @@ impl Plan {
             rules: ChainRules::new(&rules, 2_000, 10, 200),
             schedule: Arc::new(schedule),
             leader_timeout: Duration::from_secs(1),
+            address: Arc::new(|number| format!("node-{number}")),
         }
     }
 
     fn sets(&self, epochs: std::ops::RangeInclusive<u64>) -> Vec<EpochSet> {
-        let validator = |number: usize| Validator { key: key_bytes(number), address: format!("node-{number}") };
+        let validator = |number: usize| Validator { key: key_bytes(number), address: (self.address)(number) };
         epochs
             .map(|epoch| EpochSet { epoch, validators: (self.schedule)(epoch).into_iter().map(validator).collect() })
             .collect()

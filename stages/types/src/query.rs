@@ -139,7 +139,7 @@ pub struct Status {
     pub version: String,
     /// How it takes part in agreement; none where it orders alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agreement: Option<AgreementStatus>,
+    pub agreement: Option<Box<AgreementStatus>>,
 }
 
 /// How a node takes part in agreement.

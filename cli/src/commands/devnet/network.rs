@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tana_engine::config::NodeConfig;
 use tana_engine::room::block_transactions_in;
-use tana_types::genesis::{Genesis, Rules};
+use tana_types::genesis::{BLOCK_TRANSACTIONS_MAX, Genesis, Rules};
 use tana_types::key::PublicKey;
 
 use super::arguments::{DevnetArguments, VALIDATORS_MAX};
@@ -201,7 +201,9 @@ fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
         let (text, config) = node_toml(*port, arguments)?;
         create_private_folder(&folder.join(&config.data))?;
         keys::write_vote_record(&folder.join(&config.data))?;
-        block_transactions = block_transactions.min(block_transactions_in(config.log.segment_mib));
+        // As large as its own leaders want them, and no larger than its logs have room for.
+        let wanted = u32::try_from(config.order.block_transactions).unwrap_or(BLOCK_TRANSACTIONS_MAX);
+        block_transactions = block_transactions.max(wanted).min(block_transactions_in(config.log.segment_mib));
         keys::write_new_file(&folder.join("node.toml"), text.as_bytes(), 0o644)?;
         validators.push((keys::public_key(&key), local(*port).to_string()));
     }

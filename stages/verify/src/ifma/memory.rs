@@ -1,13 +1,16 @@
-//! Between memory and lanes: loads, stores, gathers and scatters. All `unsafe` code of the lanes is in this file.
+//! Between memory and lanes: loads, stores, and points of a table. All `unsafe` code of the lanes is in this file.
 //!
-//! Each function is safe to call. Gathers and scatters take indices, not addresses, and clamp them to the table (one
-//! instruction against fifteen gathers), so no index can reach outside it.
+//! A point in a table is whole cache lines, so eight points of eight places are read line by line and turned by a transpose: eight loads
+//! and 24 shuffles for eight limbs of eight lanes. Gathers and scatters of single words would say the same in fewer lines; where a processor takes
+//! them apart into micro-operations (Zen 4 does) they cost more than the arithmetic on what they bring.
+//!
+//! Each function is safe to call. Indices are clamped to the table, so none can reach outside it.
 
 use super::field::{Field, Lanes, Mask, splat};
 use super::point::{AffineNiels, ProjectiveNiels};
 use core::arch::x86_64::*;
 
-/// The eight lanes of a vector in memory, lane 0 first.
+/// The eight lanes of a vector in memory, lane 0 first; also a cache line of a point.
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
 pub(super) struct LaneWords(pub(super) [u64; 8]);
@@ -15,42 +18,22 @@ pub(super) struct LaneWords(pub(super) [u64; 8]);
 /// One point as [`AffineNiels`] holds eight: limbs of y+x, y-x and 2dxy, and a filler that makes it two cache lines.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
-pub(super) struct NielsEntry([u64; 16]);
-
-/// 64-bit words of an entry.
-const ENTRY_WORDS: usize = 16;
+pub(super) struct NielsEntry([LaneWords; 2]);
 
 impl NielsEntry {
     /// The neutral point: x = 0, y = 1.
-    pub(super) const IDENTITY: NielsEntry = NielsEntry([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-}
-
-/// Eight points as [`ProjectiveNiels`] holds them, in memory: row `i` is limb `i` (y+x, y-x, 2z, 2dt), so that one lane
-/// can be written or read alone.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct ProjectiveRows([LaneWords; PROJECTIVE_ROWS]);
-
-const PROJECTIVE_ROWS: usize = 20;
-
-/// 64-bit words of a [`ProjectiveRows`].
-const PROJECTIVE_WORDS: usize = PROJECTIVE_ROWS * 8;
-
-impl ProjectiveRows {
-    pub(super) const ZERO: ProjectiveRows = ProjectiveRows([LaneWords([0; 8]); PROJECTIVE_ROWS]);
+    pub(super) const IDENTITY: NielsEntry =
+        NielsEntry([LaneWords([1, 0, 0, 0, 0, 1, 0, 0]), LaneWords([0, 0, 0, 0, 0, 0, 0, 0])]);
 }
 
 /// One point as [`ProjectiveNiels`] holds eight: limbs of y+x, y-x, 2z and 2dt, and a filler that makes it three cache
-/// lines. A bucket's sum is written and read as a whole, so it lies in as few lines as it can.
+/// lines.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct ProjectiveEntry([u64; PROJECTIVE_ENTRY_WORDS]);
-
-/// 64-bit words of a [`ProjectiveEntry`].
-const PROJECTIVE_ENTRY_WORDS: usize = 24;
+pub(super) struct ProjectiveEntry([LaneWords; 3]);
 
 impl ProjectiveEntry {
-    pub(super) const ZERO: ProjectiveEntry = ProjectiveEntry([0; PROJECTIVE_ENTRY_WORDS]);
+    pub(super) const ZERO: ProjectiveEntry = ProjectiveEntry([LaneWords([0; 8]); 3]);
 }
 
 /// The vector that eight words in memory make.
@@ -101,23 +84,73 @@ fn clamp(index: Lanes, len: usize) -> Lanes {
     _mm512_min_epu64(index, splat(len as u64 - 1))
 }
 
+/// [`clamp`], as places of the table.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
+fn places(index: Lanes, len: usize) -> [usize; 8] {
+    store(clamp(index, len)).0.map(|place| place as usize)
+}
+
+/// Word `i` of row `j` becomes word `j` of row `i`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
+fn transpose(rows: [Lanes; 8]) -> [Lanes; 8] {
+    // Pairs of rows side by side: in each 128 bits the same word of both.
+    let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
+    let (l0, h0) = (_mm512_unpacklo_epi64(r0, r1), _mm512_unpackhi_epi64(r0, r1));
+    let (l1, h1) = (_mm512_unpacklo_epi64(r2, r3), _mm512_unpackhi_epi64(r2, r3));
+    let (l2, h2) = (_mm512_unpacklo_epi64(r4, r5), _mm512_unpackhi_epi64(r4, r5));
+    let (l3, h3) = (_mm512_unpacklo_epi64(r6, r7), _mm512_unpackhi_epi64(r6, r7));
+    let [c0, c2, c4, c6] = columns([l0, l1, l2, l3]);
+    let [c1, c3, c5, c7] = columns([h0, h1, h2, h3]);
+    [c0, c1, c2, c3, c4, c5, c6, c7]
+}
+
+/// The transpose of four vectors of four 128-bit parts.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
+fn columns(rows: [Lanes; 4]) -> [Lanes; 4] {
+    const EVEN: i32 = 0b10_00_10_00;
+    const ODD: i32 = 0b11_01_11_01;
+    let [r0, r1, r2, r3] = rows;
+    let (even_01, odd_01) = (_mm512_shuffle_i64x2::<EVEN>(r0, r1), _mm512_shuffle_i64x2::<ODD>(r0, r1));
+    let (even_23, odd_23) = (_mm512_shuffle_i64x2::<EVEN>(r2, r3), _mm512_shuffle_i64x2::<ODD>(r2, r3));
+    [
+        _mm512_shuffle_i64x2::<EVEN>(even_01, even_23),
+        _mm512_shuffle_i64x2::<EVEN>(odd_01, odd_23),
+        _mm512_shuffle_i64x2::<ODD>(even_01, even_23),
+        _mm512_shuffle_i64x2::<ODD>(odd_01, odd_23),
+    ]
+}
+
+/// Line `$line` of the entries at eight places, turned: vector `i` holds word `i` of all eight.
+macro_rules! turned_lines {
+    ($table:expr, $places:expr, $line:expr) => {{
+        let [p0, p1, p2, p3, p4, p5, p6, p7] = $places;
+        transpose([
+            load(&$table[p0].0[$line]),
+            load(&$table[p1].0[$line]),
+            load(&$table[p2].0[$line]),
+            load(&$table[p3].0[$line]),
+            load(&$table[p4].0[$line]),
+            load(&$table[p5].0[$line]),
+            load(&$table[p6].0[$line]),
+            load(&$table[p7].0[$line]),
+        ])
+    }};
+}
+
 /// The points at eight indices of a table.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
 pub(super) fn gather_affine(table: &[NielsEntry], index: Lanes) -> AffineNiels {
-    let offset = _mm512_slli_epi64::<4>(clamp(index, table.len()));
-    let base = table.as_ptr().cast::<i64>();
-    macro_rules! limb {
-        ($word:expr) => {{
-            const { assert!($word < ENTRY_WORDS) };
-            // SAFETY: offset is 16 times an index below the table's length, so `offset + word` is a word of that entry.
-            unsafe { _mm512_i64gather_epi64::<8>(offset, base.add($word)) }
-        }};
-    }
+    let places = places(index, table.len());
+    let [s0, s1, s2, s3, s4, d0, d1, d2] = turned_lines!(table, places, 0);
+    let [d3, d4, p0, p1, p2, p3, p4, _] = turned_lines!(table, places, 1);
     AffineNiels {
-        sum: Field([limb!(0), limb!(1), limb!(2), limb!(3), limb!(4)]),
-        difference: Field([limb!(5), limb!(6), limb!(7), limb!(8), limb!(9)]),
-        product: Field([limb!(10), limb!(11), limb!(12), limb!(13), limb!(14)]),
+        sum: Field([s0, s1, s2, s3, s4]),
+        difference: Field([d0, d1, d2, d3, d4]),
+        product: Field([p0, p1, p2, p3, p4]),
     }
 }
 
@@ -125,14 +158,14 @@ pub(super) fn gather_affine(table: &[NielsEntry], index: Lanes) -> AffineNiels {
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
 pub(super) fn scatter_affine(table: &mut [NielsEntry], index: Lanes, mask: Mask, points: &AffineNiels) {
-    let offset = _mm512_slli_epi64::<4>(clamp(index, table.len()));
-    let base = table.as_mut_ptr().cast::<i64>();
-    for limb in 0..5 {
-        // SAFETY: offset is 16 times an index below the table's length, and `10 + limb` is below 16.
-        unsafe {
-            _mm512_mask_i64scatter_epi64::<8>(base.add(limb), mask, offset, points.sum.0[limb]);
-            _mm512_mask_i64scatter_epi64::<8>(base.add(5 + limb), mask, offset, points.difference.0[limb]);
-            _mm512_mask_i64scatter_epi64::<8>(base.add(10 + limb), mask, offset, points.product.0[limb]);
+    let places = places(index, table.len());
+    let (Field([s0, s1, s2, s3, s4]), Field([d0, d1, d2, d3, d4])) = (points.sum, points.difference);
+    let Field([p0, p1, p2, p3, p4]) = points.product;
+    let first = transpose([s0, s1, s2, s3, s4, d0, d1, d2]);
+    let second = transpose([d3, d4, p0, p1, p2, p3, p4, splat(0)]);
+    for lane in 0..8 {
+        if mask >> lane & 1 == 1 {
+            table[places[lane]] = NielsEntry([store(first[lane]), store(second[lane])]);
         }
     }
 }
@@ -148,90 +181,41 @@ pub(super) fn gather_numbers(list: &[u32], position: Lanes, mask: Mask, default:
     _mm512_cvtepu32_epi64(numbers)
 }
 
-/// Where eight entries of a table of `len` begin, in words: 24 times the index.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-fn entry_offset(index: Lanes, len: usize) -> Lanes {
-    const { assert!(PROJECTIVE_ENTRY_WORDS == 16 + 8) };
-    let index = clamp(index, len);
-    _mm512_add_epi64(_mm512_slli_epi64::<4>(index), _mm512_slli_epi64::<3>(index))
-}
-
 /// Writes point `i` of eight to `index[i]` of a table.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
 pub(super) fn scatter_projective(table: &mut [ProjectiveEntry], index: Lanes, points: &ProjectiveNiels) {
-    let offset = entry_offset(index, table.len());
-    let base = table.as_mut_ptr().cast::<i64>();
-    for limb in 0..5 {
-        // SAFETY: offset is 24 times an index below the table's length, and `15 + limb` is below 20.
-        unsafe {
-            _mm512_i64scatter_epi64::<8>(base.add(limb), offset, points.sum.0[limb]);
-            _mm512_i64scatter_epi64::<8>(base.add(5 + limb), offset, points.difference.0[limb]);
-            _mm512_i64scatter_epi64::<8>(base.add(10 + limb), offset, points.z_2.0[limb]);
-            _mm512_i64scatter_epi64::<8>(base.add(15 + limb), offset, points.product.0[limb]);
-        }
+    let places = places(index, table.len());
+    let (Field([s0, s1, s2, s3, s4]), Field([d0, d1, d2, d3, d4])) = (points.sum, points.difference);
+    let (Field([z0, z1, z2, z3, z4]), Field([p0, p1, p2, p3, p4])) = (points.z_2, points.product);
+    let zero = splat(0);
+    let first = transpose([s0, s1, s2, s3, s4, d0, d1, d2]);
+    let second = transpose([d3, d4, z0, z1, z2, z3, z4, p0]);
+    let third = transpose([p1, p2, p3, p4, zero, zero, zero, zero]);
+    for lane in 0..8 {
+        table[places[lane]] = ProjectiveEntry([store(first[lane]), store(second[lane]), store(third[lane])]);
     }
 }
 
-/// The points at `first` to `first + 7` of a table.
+/// The points at eight indices of a table.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-pub(super) fn load_projective(table: &[ProjectiveEntry], first: usize) -> ProjectiveNiels {
-    let index = _mm512_add_epi64(splat(first as u64), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
-    let offset = entry_offset(index, table.len());
-    let base = table.as_ptr().cast::<i64>();
-    macro_rules! limb {
-        ($word:expr) => {{
-            const { assert!($word < PROJECTIVE_ENTRY_WORDS) };
-            // SAFETY: offset is 24 times an index below the table's length, so `offset + word` is a word of that entry.
-            unsafe { _mm512_i64gather_epi64::<8>(offset, base.add($word)) }
-        }};
-    }
+pub(super) fn gather_projective(table: &[ProjectiveEntry], index: Lanes) -> ProjectiveNiels {
+    let places = places(index, table.len());
+    let [s0, s1, s2, s3, s4, d0, d1, d2] = turned_lines!(table, places, 0);
+    let [d3, d4, z0, z1, z2, z3, z4, p0] = turned_lines!(table, places, 1);
+    let [p1, p2, p3, p4, ..] = turned_lines!(table, places, 2);
     ProjectiveNiels {
-        sum: Field([limb!(0), limb!(1), limb!(2), limb!(3), limb!(4)]),
-        difference: Field([limb!(5), limb!(6), limb!(7), limb!(8), limb!(9)]),
-        z_2: Field([limb!(10), limb!(11), limb!(12), limb!(13), limb!(14)]),
-        product: Field([limb!(15), limb!(16), limb!(17), limb!(18), limb!(19)]),
+        sum: Field([s0, s1, s2, s3, s4]),
+        difference: Field([d0, d1, d2, d3, d4]),
+        z_2: Field([z0, z1, z2, z3, z4]),
+        product: Field([p0, p1, p2, p3, p4]),
     }
 }
 
-/// Lane `i` of row set `index[i]`, for each lane `i`.
+/// `first`, `first + 1`, ... `first + 7`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-pub(super) fn gather_projective(rows: &[ProjectiveRows], index: Lanes) -> ProjectiveNiels {
-    // 160 words a row set: 128 + 32.
-    const { assert!(PROJECTIVE_WORDS == 128 + 32) };
-    let row = clamp(index, rows.len());
-    let lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
-    let offset = _mm512_add_epi64(_mm512_add_epi64(_mm512_slli_epi64::<7>(row), _mm512_slli_epi64::<5>(row)), lane);
-    let base = rows.as_ptr().cast::<i64>();
-    macro_rules! limb {
-        ($row:expr) => {{
-            const { assert!($row < PROJECTIVE_ROWS) };
-            // SAFETY: offset is 160 times an index below the number of row sets, plus a lane below 8; `row` adds at most
-            // 19 * 8 to it.
-            unsafe { _mm512_i64gather_epi64::<8>(offset, base.add($row * 8)) }
-        }};
-    }
-    ProjectiveNiels {
-        sum: Field([limb!(0), limb!(1), limb!(2), limb!(3), limb!(4)]),
-        difference: Field([limb!(5), limb!(6), limb!(7), limb!(8), limb!(9)]),
-        z_2: Field([limb!(10), limb!(11), limb!(12), limb!(13), limb!(14)]),
-        product: Field([limb!(15), limb!(16), limb!(17), limb!(18), limb!(19)]),
-    }
-}
-
-/// Fills all eight lanes of a row set.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-pub(super) fn store_projective(points: &ProjectiveNiels) -> ProjectiveRows {
-    let mut rows = ProjectiveRows::ZERO;
-    for limb in 0..5 {
-        rows.0[limb] = store(points.sum.0[limb]);
-        rows.0[5 + limb] = store(points.difference.0[limb]);
-        rows.0[10 + limb] = store(points.z_2.0[limb]);
-        rows.0[15 + limb] = store(points.product.0[limb]);
-    }
-    rows
+pub(super) fn consecutive(first: usize) -> Lanes {
+    _mm512_add_epi64(splat(first as u64), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0))
 }

@@ -29,8 +29,6 @@ mod tests;
 
 use crate::merge::KeyMerge;
 use crate::{DecodedKey, Item, KeyCache, Mode};
-use core::arch::x86_64::*;
-use field::{Lanes, splat};
 use memory::NielsEntry;
 use multiscalar::Multiscalar;
 use point::AffineNiels;
@@ -203,7 +201,7 @@ impl Engine {
             for (half, points) in decoded.iter().enumerate() {
                 let first = start + 8 * half;
                 let niels = AffineNiels::from_affine(&points.x, &points.y);
-                memory::scatter_affine(&mut self.points, consecutive(first), points.valid, &niels);
+                memory::scatter_affine(&mut self.points, memory::consecutive(first), points.valid, &niels);
                 for (lane, verdict) in verdicts.iter_mut().skip(first).take(8).enumerate() {
                     *verdict &= points.valid >> lane & 1 == 1;
                 }
@@ -252,7 +250,7 @@ impl Engine {
             let points = point::decode_known(&memory::load_bytes(&keys), &memory::load_bytes(&known.each_ref()));
             found &= points.valid;
             let niels = AffineNiels::from_affine(&points.x, &points.y);
-            memory::scatter_affine(&mut self.points, consecutive(first_key + start), found, &niels);
+            memory::scatter_affine(&mut self.points, memory::consecutive(first_key + start), found, &niels);
         }
         for lane in 0..group.len() {
             if found >> lane & 1 == 1 {
@@ -380,13 +378,6 @@ fn challenge_alone(prefix: &[u8], item: &Item<'_>) -> Scalar {
         .into();
     let (words, _) = digest.as_chunks::<8>();
     scalar::reduce_wide(&core::array::from_fn(|i| u64::from_le_bytes(words[i])))
-}
-
-/// `first`, `first + 1`, ... `first + 7`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-fn consecutive(first: usize) -> Lanes {
-    _mm512_add_epi64(splat(first as u64), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0))
 }
 
 /// Decodes the sixteen points that `encoding` gives for `start` and the following numbers.

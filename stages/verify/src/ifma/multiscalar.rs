@@ -230,7 +230,7 @@ impl Multiscalar {
         for buckets in self.sums.chunks_exact(8 * windows.buckets).rev() {
             let (mut running, mut weighted) = (Extended::identity(), Extended::identity());
             for bucket in (0..windows.buckets).rev() {
-                running = running.add(&memory::load_projective(buckets, 8 * bucket)).extended();
+                running = running.add(&memory::gather_projective(buckets, memory::consecutive(8 * bucket))).extended();
                 weighted = weighted.add(&running.niels()).extended();
             }
             total = Some(match total {

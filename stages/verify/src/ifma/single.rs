@@ -4,8 +4,8 @@
 //! windows of ten bits, from a table of 0 to 512 times B that is made once. Both share the doublings. This is the
 //! equation of ZIP-215 and of ed25519-zebra, so a signature is accepted here exactly if it is there.
 
-use super::field::{Mask, splat};
-use super::memory::{self, NielsEntry, ProjectiveRows};
+use super::field::{Lanes, Mask};
+use super::memory::{self, NielsEntry, ProjectiveEntry};
 use super::point::{AffineNiels, Extended, ProjectiveNiels, decode_pair};
 use super::scalar::{Scalar, SignedDigits};
 use core::arch::x86_64::*;
@@ -46,7 +46,7 @@ impl BaseTable {
             let values = core::array::from_fn(|lane| &encodings[(base + lane).min(last)]);
             let words = memory::load_bytes(&values);
             let [points, _] = decode_pair(&[words, words]);
-            let index = _mm512_add_epi64(splat(base as u64), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
+            let index = memory::consecutive(base);
             // Lanes past the end repeat the last point and write it to its own place.
             let niels = AffineNiels::from_affine(&points.x, &points.y);
             memory::scatter_affine(&mut entries, index, points.valid, &niels);
@@ -79,7 +79,7 @@ pub(super) fn check(base: &BaseTable, key: &AffineNiels, commitment: &AffineNiel
     let mut sum = Extended::identity();
     for window in (0..KEY_WINDOWS).rev() {
         let digits = memory::load_digits(&key_digits[window]);
-        let multiple = memory::gather_projective(&table, _mm512_abs_epi64(digits));
+        let multiple = memory::gather_projective(&table, place_of(_mm512_abs_epi64(digits)));
         let mut completed = sum.add(&multiple.negate_where(_mm512_movepi64_mask(digits)));
         if window % 2 == 0 {
             let digits = memory::load_digits(&base_digits[window / 2]);
@@ -104,17 +104,24 @@ fn transpose<const WINDOWS: usize>(scalars: &[&Scalar; 8], split: &SignedDigits,
     }
 }
 
-/// The multiples 0 to 16 of eight points.
+/// The multiples 0 to 16 of eight points: that of lane `i` by `m` stands at `8 m + i`.
 #[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
-fn key_table(point: &AffineNiels) -> [ProjectiveRows; KEY_MULTIPLES + 1] {
+fn key_table(point: &AffineNiels) -> [ProjectiveEntry; 8 * (KEY_MULTIPLES + 1)] {
     let step = *point;
-    let mut table = [ProjectiveRows::ZERO; KEY_MULTIPLES + 1];
-    table[0] = memory::store_projective(&ProjectiveNiels::identity());
-    table[1] = memory::store_projective(&step.projective_niels());
+    let mut table = [ProjectiveEntry::ZERO; 8 * (KEY_MULTIPLES + 1)];
+    memory::scatter_projective(&mut table, memory::consecutive(0), &ProjectiveNiels::identity());
+    memory::scatter_projective(&mut table, memory::consecutive(8), &step.projective_niels());
     let mut multiple = step.extended();
-    for entry in &mut table[2..] {
+    for m in 2..=KEY_MULTIPLES {
         multiple = multiple.add_affine(&step).extended();
-        *entry = memory::store_projective(&multiple.niels());
+        memory::scatter_projective(&mut table, memory::consecutive(8 * m), &multiple.niels());
     }
     table
+}
+
+/// Where each lane's multiple stands in [`key_table`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma,avx512vl,avx512dq,avx512bw")]
+fn place_of(multiple: Lanes) -> Lanes {
+    _mm512_add_epi64(_mm512_slli_epi64::<3>(multiple), memory::consecutive(0))
 }

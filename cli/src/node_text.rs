@@ -107,6 +107,9 @@ spin = false
 [order]
 # The shortest time between blocks that hold transactions, milliseconds, 1 to 10,000.
 block_interval_ms = 10
+# How much longer a leader gathers for each transaction that is being executed, nanoseconds, 0 to 1,000,000: above
+# 250,000 transactions a second blocks become larger instead of more. Without agreement it has no meaning.
+gather_ns_per_transaction = 4000
 # Transactions at which a block is made without waiting, 1 to 100,000.
 block_transactions = 10000
 # The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.

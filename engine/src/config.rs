@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tana_order::GATHER_NS_PER_TRANSACTION;
 use thiserror::Error;
 
 /// Why a configuration was refused.
@@ -138,6 +139,8 @@ pub struct OrderConfig {
     pub block_interval_ms: u64,
     /// Transactions at which a block is made without waiting, 1 to 100,000.
     pub block_transactions: usize,
+    /// How long a leader gathers for each transaction that is being executed, nanoseconds, 0 to 1,000,000.
+    pub gather_ns_per_transaction: u64,
     /// The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.
     pub empty_interval_ms: u64,
 }
@@ -253,7 +256,12 @@ impl Default for ThreadsConfig {
 
 impl Default for OrderConfig {
     fn default() -> Self {
-        Self { block_interval_ms: 10, block_transactions: 10_000, empty_interval_ms: 1_000 }
+        Self {
+            block_interval_ms: 10,
+            block_transactions: 10_000,
+            gather_ns_per_transaction: GATHER_NS_PER_TRANSACTION,
+            empty_interval_ms: 1_000,
+        }
     }
 }
 
@@ -319,6 +327,7 @@ impl NodeConfig {
         range("verify.threads", self.verify.threads as u64, 0, 256, "0 to 256")?;
         range("order.block_interval_ms", self.order.block_interval_ms, 1, 10_000, "1 to 10,000")?;
         range("order.block_transactions", self.order.block_transactions as u64, 1, 100_000, "1 to 100,000")?;
+        range("order.gather_ns_per_transaction", self.order.gather_ns_per_transaction, 0, 1_000_000, "0 to 1,000,000")?;
         range("order.empty_interval_ms", self.order.empty_interval_ms, 10, 3_600_000, "10 to 3,600,000")?;
         range("log.segment_mib", self.log.segment_mib, 1, 2_047, "1 to 2,047")?;
         if self.log.keep_heights != 0 {

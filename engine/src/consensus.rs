@@ -124,12 +124,15 @@ fn settings(start: &AgreementStart) -> ConsensusConfig {
     ConsensusConfig {
         key: start.key.clone(),
         genesis_hash: start.genesis.hash(),
-        rules: ChainRules::new(
-            &start.genesis.rules,
-            order.block_transactions,
-            order.block_interval_ms,
-            order.empty_interval_ms,
-        ),
+        rules: ChainRules {
+            gather_ns_per_transaction: order.gather_ns_per_transaction,
+            ..ChainRules::new(
+                &start.genesis.rules,
+                order.block_transactions,
+                order.block_interval_ms,
+                order.empty_interval_ms,
+            )
+        },
         lanes: LaneLimits {
             batches_per_author: quota,
             bytes_per_author: quota * QUOTA_BYTES_PER_BATCH,

@@ -533,8 +533,9 @@ fn check_chain(config: &NodeConfig, genesis: &Genesis) -> Result<(), NodeError> 
     match owner::chain_of(&config.data).map_err(system("read the chain's name in the data folder"))? {
         Some(found) if found == expected => Ok(()),
         Some(found) => Err(NodeError::OtherChain { data: config.data.clone(), found, expected }),
-        None => owner::set_chain(&config.data, &expected)
-            .map_err(system("write the chain's name into the data folder")),
+        None => {
+            owner::set_chain(&config.data, &expected).map_err(system("write the chain's name into the data folder"))
+        }
     }
 }
 

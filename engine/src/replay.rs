@@ -66,7 +66,9 @@ pub enum ReplayError {
     )]
     Checkpoint(String),
     /// The genesis is another chain's.
-    #[error("{data} is of the chain {found}, but the genesis given is that of {expected}; give the genesis file of that chain")]
+    #[error(
+        "{data} is of the chain {found}, but the genesis given is that of {expected}; give the genesis file of that chain"
+    )]
     OtherChain {
         /// The data folder.
         data: PathBuf,

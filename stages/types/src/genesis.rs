@@ -38,7 +38,9 @@ pub const BLOCK_TRANSACTIONS_MAX: u32 = 100_000;
 #[derive(Debug, Error)]
 pub enum GenesisError {
     /// The file could not be read.
-    #[error("cannot read the genesis file {path}: {source}; a new home from `tana init --home FOLDER` has one, and --genesis names another place")]
+    #[error(
+        "cannot read the genesis file {path}: {source}; a new home from `tana init --home FOLDER` has one, and --genesis names another place"
+    )]
     Read {
         /// The file.
         path: PathBuf,

@@ -32,7 +32,7 @@ use tana_execute::LaneFloors;
 
 pub use marks::{AuthorMarks, marks_by_author};
 pub use propose::Proposal;
-pub use rules::{BLOCK_BODY_BYTES_MAX, CLOCK_AHEAD_MS_MAX, ChainRules};
+pub use rules::{BLOCK_BODY_BYTES_MAX, CLOCK_AHEAD_MS_MAX, ChainRules, GATHER_NS_PER_TRANSACTION};
 pub use verify::Verdict;
 
 /// The most headers above the finalized one: views in which blocks were notarized and none finalized, and dead branches of them.
@@ -138,6 +138,10 @@ struct Point {
     full_height: u64,
     /// When this validator saw it first, milliseconds of the wall clock; its timestamp may be ahead of that.
     seen_ms: u64,
+    /// Transactions of all blocks from the start point up to it.
+    listed: u64,
+    /// Transactions of the largest recent block up to it: each block takes a quarter off what those before weigh.
+    recent: u64,
     header: Option<Arc<BlockHeader>>,
 }
 
@@ -146,7 +150,8 @@ pub struct Chain {
     rules: ChainRules,
     tip: Point,
     blocks: BTreeMap<Hash, Point>,
-    finalized: BTreeMap<u64, Hash>,
+    /// Hash and [`Point::listed`] by height.
+    finalized: BTreeMap<u64, (Hash, u64)>,
     executed: BTreeMap<u64, ExecutedRoots>,
     /// The highest executed height.
     executed_height: u64,
@@ -166,6 +171,8 @@ impl Chain {
                 marks,
                 full_height: 0,
                 seen_ms: 0,
+                listed: 0,
+                recent: 0,
                 header: None,
             },
             StartTip::Block(header) => Point {
@@ -177,12 +184,14 @@ impl Chain {
                 // Whether one of the blocks that it does not attest lists batches is not known: as if it did itself.
                 full_height: header.height,
                 seen_ms: 0,
+                listed: 0,
+                recent: 0,
                 header: Some(Arc::new(header)),
             },
         };
         let executed: BTreeMap<_, _> = start.executed.into_iter().map(|roots| (roots.height, roots)).collect();
         let executed_height = executed.last_key_value().map_or(0, |(&height, _)| height);
-        let finalized = BTreeMap::from([(tip.height, tip.hash)]);
+        let finalized = BTreeMap::from([(tip.height, (tip.hash, tip.listed))]);
         Self { rules, tip, blocks: BTreeMap::new(), finalized, executed, executed_height, sets: start.sets }
     }
 
@@ -277,6 +286,8 @@ impl Chain {
             marks,
             full_height: if header.lanes.is_empty() { parent.full_height } else { header.height },
             seen_ms: now.wall_ms,
+            listed: parent.listed.saturating_add(u64::from(header.transaction_count)),
+            recent: u64::from(header.transaction_count).max(parent.recent - parent.recent.div_ceil(4)),
             header: Some(Arc::new(header)),
         };
         self.blocks.insert(hash, point);
@@ -292,7 +303,7 @@ impl Chain {
         };
         self.tip = point.clone();
         self.keep_descendants();
-        self.finalized.insert(self.tip.height, self.tip.hash);
+        self.finalized.insert(self.tip.height, (self.tip.hash, self.tip.listed));
         while self.finalized.len() as u64 > FINALIZED_KEPT {
             self.finalized.pop_first();
         }

@@ -57,6 +57,49 @@ fn blocks_come_at_their_size_at_the_interval_or_when_idle() {
 }
 
 #[test]
+fn a_busy_chain_gathers_longer_for_its_blocks() {
+    let mut nodes = nodes(4, &ChainRules { gather_ns_per_transaction: 500_000, ..rules() });
+    share(&mut nodes, &(1..=8).map(|sequence| batch(key(0), sequence)).collect::<Vec<_>>());
+    let first = nodes[0].propose(GENESIS, 10);
+    assert_eq!((first.transaction_count, first.timestamp_ms), (80, START_MS + 10));
+    nodes[0].commit(&first, 10);
+    share(&mut nodes, &[batch(key(0), 9)]);
+    assert_eq!(
+        ask(&nodes[0], first.hash(), 10),
+        Proposal::WaitUntil(START_MS + 50),
+        "80 times 0.5 ms behind the parent"
+    );
+    // Large blocks weigh a while, and what is not executed counts.
+    let second = nodes[0].propose(first.hash(), 50);
+    nodes[0].commit(&second, 50);
+    share(&mut nodes, &(10..=16).map(|sequence| batch(key(0), sequence)).collect::<Vec<_>>());
+    assert_eq!(ask(&nodes[0], second.hash(), 50), Proposal::WaitUntil(START_MS + 80), "three quarters of 80");
+    let third = nodes[0].propose(second.hash(), 80);
+    assert_eq!(third.transaction_count, 70);
+    nodes[0].finalize(&third, 80);
+    share(&mut nodes, &(17..=21).map(|sequence| batch(key(0), sequence)).collect::<Vec<_>>());
+    let fourth = nodes[0].propose(third.hash(), 115);
+    assert_eq!(fourth.transaction_count, 50);
+    nodes[0].finalize(&fourth, 115);
+    share(&mut nodes, &[batch(key(0), 22)]);
+    assert_eq!(ask(&nodes[0], fourth.hash(), 115), Proposal::WaitUntil(START_MS + 175), "120 that are not executed");
+    nodes[0].execute(third.height);
+    nodes[0].execute(fourth.height);
+    assert_eq!(ask(&nodes[0], fourth.hash(), 115), Proposal::WaitUntil(START_MS + 141), "three quarters of 70");
+    let first = fourth;
+    // Full is full.
+    share(&mut nodes, &(23..=33).map(|sequence| batch(key(0), sequence)).collect::<Vec<_>>());
+    assert_eq!(nodes[0].propose(first.hash(), 116).transaction_count, 100);
+    // Never longer than an idle chain waits for an empty block.
+    let mut slow = self::nodes(1, &ChainRules { gather_ns_per_transaction: 1 << 40, ..rules() });
+    slow[0].book.held(batch(key(0), 1));
+    let first = slow[0].propose(GENESIS, 10);
+    slow[0].commit(&first, 10);
+    slow[0].book.held(batch(key(0), 2));
+    assert_eq!(ask(&slow[0], first.hash(), 10), Proposal::WaitUntil(START_MS + 510));
+}
+
+#[test]
 fn a_root_is_not_named_twice_for_nothing() {
     let mut nodes = nodes(4, &rules());
     share(&mut nodes, &[batch(key(0), 1)]);

@@ -31,6 +31,7 @@ pub fn rules() -> ChainRules {
         block_transactions_max: 100_000,
         block_transactions: 100,
         block_interval_ms: 10,
+        gather_ns_per_transaction: GATHER_NS_PER_TRANSACTION,
         empty_interval_ms: 500,
     }
 }

@@ -99,6 +99,18 @@ impl Node {
         }
     }
 
+    /// Checks that a genesis file on this machine, at `path`, is that of the node's chain.
+    pub fn check_chain(&self, status: &Status, genesis: &Genesis, path: PathBuf) -> Result<(), CliError> {
+        let ours = hex::encode(genesis.hash());
+        match ours == status.genesis_hash {
+            true => Ok(()),
+            false => {
+                let (node, theirs) = (self.name.clone(), status.genesis_hash.clone());
+                Err(CliError::OtherChain { node, theirs, ours, path })
+            }
+        }
+    }
+
     /// The genesis of its chain, checked against the hash that the node reports.
     pub async fn genesis(&self) -> Result<Genesis, CliError> {
         match self.ask(&Request::Genesis).await? {

@@ -107,13 +107,15 @@ spin = false
 [order]
 # The shortest time between blocks that hold transactions, milliseconds, 1 to 10,000.
 block_interval_ms = 10
-# How much longer a leader gathers for each transaction that is being executed, nanoseconds, 0 to 1,000,000: above
-# 250,000 transactions a second blocks become larger instead of more. Without agreement it has no meaning.
+# How long a leader gathers at least for each transaction of the largest recent block, or of all that are not executed yet,
+# nanoseconds, 0 to 1,000,000: above 250,000 transactions a second blocks become larger instead of more. Never for more than
+# a full block, nor longer than a quarter of the leader timeout; without agreement it has no meaning.
 gather_ns_per_transaction = 4000
 # Transactions at which a block is made without waiting, 1 to 100,000.
 block_transactions = 10000
-# The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.
-empty_interval_ms = 1000
+# The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000; with agreement at most half of
+# consensus.leader_timeout_ms.
+empty_interval_ms = 500
 
 # How the logs are written.
 [log]

@@ -68,12 +68,12 @@ fn stop(running: Running) -> Arc<Replica> {
     running.replica
 }
 
-/// Waits for `reached`; a failure tells how every node stands.
-fn until(what: &str, nodes: &[&Running], reached: impl Fn() -> bool) {
+/// Waits until `reached` holds for all; a failure tells how every node stands.
+fn all(nodes: &[Running], what: &str, reached: impl Fn(&Running) -> bool) {
     let begun = Instant::now();
-    while !reached() {
+    while !nodes.iter().all(&reached) {
         if begun.elapsed() >= PATIENCE {
-            let stand = |node: &&Running| {
+            let stand = |node: &Running| {
                 let (height, transactions) = (node.replica.height(), node.replica.transactions());
                 format!("height {height}, {transactions} transactions, {:?}", node.consensus.handle().status())
             };
@@ -98,23 +98,20 @@ fn four_validators_agree_over_links_and_go_on_after_a_restart() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let all = |nodes: &[Running], what: &str, reached: &dyn Fn(&Running) -> bool| {
-        until(what, &nodes.iter().collect::<Vec<_>>(), || nodes.iter().all(reached));
-    };
-    all(&nodes, "all batches are listed", &|node| node.replica.transactions() == 200);
+    all(&nodes, "all batches are listed", |node| node.replica.transactions() == 200);
     let status = nodes[0].consensus.handle().status();
     assert!(status.voting && status.failure.is_none(), "{status:?}");
     assert_eq!(status.peers.iter().filter(|peer| peer.connected).count(), 3);
 
     let replica = stop(nodes.remove(3));
     nodes[0].replica.make_batch(5);
-    all(&nodes, "three go on", &|node| node.replica.transactions() == 205);
+    all(&nodes, "three go on", |node| node.replica.transactions() == 205);
     nodes.push(start(replica, 3, &ports, folder.path()));
-    all(&nodes, "the fourth catches up", &|node| node.replica.transactions() == 205);
-    all(&nodes, "and votes", &|node| node.consensus.handle().status().voting);
+    all(&nodes, "the fourth catches up", |node| node.replica.transactions() == 205);
+    all(&nodes, "and votes", |node| node.consensus.handle().status().voting);
     nodes[3].replica.make_batch(5);
-    all(&nodes, "its batch is listed", &|node| node.replica.transactions() == 210);
-    all(&nodes, "two epochs pass", &|node| node.replica.height() > 50);
+    all(&nodes, "its batch is listed", |node| node.replica.transactions() == 210);
+    all(&nodes, "two epochs pass", |node| node.replica.height() > 50);
     let replicas: Vec<_> = nodes.into_iter().map(stop).collect();
     assert_one_chain(&replicas.iter().collect::<Vec<_>>());
 }

@@ -139,7 +139,8 @@ pub struct OrderConfig {
     pub block_interval_ms: u64,
     /// Transactions at which a block is made without waiting, 1 to 100,000.
     pub block_transactions: usize,
-    /// How long a leader gathers for each transaction that is being executed, nanoseconds, 0 to 1,000,000.
+    /// How long a leader gathers at least for each transaction of the largest recent block, or of all that are not executed yet,
+    /// nanoseconds, 0 to 1,000,000; never for more than a full block, nor longer than a quarter of the leader timeout.
     pub gather_ns_per_transaction: u64,
     /// The time between empty blocks of an idle chain, milliseconds, 10 to 3,600,000.
     pub empty_interval_ms: u64,
@@ -260,7 +261,7 @@ impl Default for OrderConfig {
             block_interval_ms: 10,
             block_transactions: 10_000,
             gather_ns_per_transaction: GATHER_NS_PER_TRANSACTION,
-            empty_interval_ms: 1_000,
+            empty_interval_ms: 500,
         }
     }
 }
@@ -342,6 +343,11 @@ impl NodeConfig {
         let consensus = &self.consensus;
         range("consensus.leader_timeout_ms", consensus.leader_timeout_ms, 50, 60_000, "50 to 60,000")?;
         range("consensus.lane_quota_batches", consensus.lane_quota_batches as u64, 8, 4_096, "8 to 4,096")?;
+        if consensus.enabled && 2 * self.order.empty_interval_ms > consensus.leader_timeout_ms {
+            let (key, value) = ("order.empty_interval_ms", self.order.empty_interval_ms);
+            let range = "at most half of consensus.leader_timeout_ms, or an idle chain passes over its leaders";
+            return Err(ConfigError::Range { key, value, range });
+        }
         range("checkpoint.interval_s", self.checkpoint.interval_s, 1, 86_400, "1 to 86,400")
     }
 }

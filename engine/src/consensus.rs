@@ -126,6 +126,7 @@ fn settings(start: &AgreementStart) -> ConsensusConfig {
         genesis_hash: start.genesis.hash(),
         rules: ChainRules {
             gather_ns_per_transaction: order.gather_ns_per_transaction,
+            gather_ms_max: config.consensus.leader_timeout_ms / 4,
             ..ChainRules::new(
                 &start.genesis.rules,
                 order.block_transactions,

@@ -49,6 +49,8 @@ const AGREED_DRAIN: Duration = Duration::from_secs(3);
 const AGREEMENT_FOLDER: &str = "consensus";
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(2);
+/// What a thread that ended by itself means.
+const STAGE_PANIC: &str = "a stage's thread ended by a panic; this is a defect of the node, please report it";
 /// How long the network has to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -410,9 +412,7 @@ impl Node {
 
     /// Waits for a failure, at most `timeout`.
     pub fn wait_for_failure(&self, timeout: Duration) -> Option<String> {
-        if self.executor.has_failed() {
-            self.failure.tell("a stage's thread ended by a panic; this is a defect of the node, please report it");
-        }
+        self.is_broken();
         if let Some(reason) = self.agreement.as_ref().and_then(|agreement| agreement.failure()) {
             self.failure.tell(reason);
         }
@@ -424,6 +424,7 @@ impl Node {
         if let Some(server) = self.server.lock().as_ref() {
             server.stop_reading();
         }
+        let deadline = Instant::now() + DRAIN;
         // What the others still list is listed; whether they do is theirs to say.
         let patience = if self.agreement.is_some() { AGREED_DRAIN } else { DRAIN };
         self.drain(patience);
@@ -432,15 +433,20 @@ impl Node {
         }
         // Empty blocks come at any time, so none is on its way only once order has said that it sends no more.
         self.published.close_order();
-        let deadline = Instant::now() + DRAIN;
-        while !self.failure.is_told() && !self.published.has_run_dry() && Instant::now() < deadline {
+        while !self.is_broken() && !self.published.has_run_dry() && Instant::now() < deadline {
             std::thread::sleep(LOOK);
+        }
+        if !self.is_broken() && !self.published.has_run_dry() {
+            let (committed, in_flight) = (self.published.head().0, self.published.blocks_in_flight());
+            tracing::warn!(committed, in_flight, "the stop waits no longer; the next start finishes what is final");
         }
         let server = self.server.lock().take();
         if let Some(server) = server {
             server.shutdown(GOODBYE);
         }
-        self.executor.stop();
+        if !self.executor.stop() {
+            self.failure.tell(STAGE_PANIC);
+        }
         if let Some(indexer) = self.indexer.take() {
             indexer.join();
         }
@@ -454,10 +460,18 @@ impl Node {
         }
     }
 
+    /// Whether nothing inside moves any more: a failure was told, or a stage's thread is gone.
+    fn is_broken(&self) -> bool {
+        if self.executor.has_failed() {
+            self.failure.tell(STAGE_PANIC);
+        }
+        self.failure.is_told()
+    }
+
     /// Waits until nothing is inside, at most so long.
     fn drain(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        while !self.failure.is_told() && Instant::now() < deadline {
+        while !self.is_broken() && Instant::now() < deadline {
             self.intake.flush_all();
             if (self.idle)() {
                 break;

@@ -1,6 +1,6 @@
 //! What the pipeline shows to the rest of the node: heights, totals and latencies, written by one stage each and read by anyone.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 use parking_lot::{Condvar, Mutex};
@@ -10,13 +10,6 @@ use tana_types::Hash;
 
 /// The longest latency that is told apart, nanoseconds: a minute.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
-
-/// Order sends blocks.
-const ORDER_OPEN: u8 = 0;
-/// Order was asked to send no more.
-const ORDER_CLOSING: u8 = 1;
-/// Order sends none any more.
-const ORDER_CLOSED: u8 = 2;
 
 /// See the module's text.
 pub struct Published {
@@ -40,7 +33,8 @@ pub struct Published {
     pub accounts: AtomicU64,
     /// Batches of the intake that the lane has taken, empty ones too.
     pub lane_batches: AtomicU64,
-    order: AtomicU8,
+    order_closing: AtomicBool,
+    order_closed: AtomicBool,
     state_root: Mutex<Hash>,
     advanced: Condvar,
     latency: Mutex<Latencies>,
@@ -99,7 +93,8 @@ impl Published {
             last_timestamp_ms: AtomicU64::new(0),
             accounts: AtomicU64::new(accounts),
             lane_batches: AtomicU64::new(0),
-            order: AtomicU8::new(ORDER_OPEN),
+            order_closing: AtomicBool::new(false),
+            order_closed: AtomicBool::new(false),
             state_root: Mutex::new(state_root),
             advanced: Condvar::new(),
             latency: Mutex::new(latencies),
@@ -116,25 +111,29 @@ impl Published {
         self.proposed.load(Ordering::Acquire).saturating_sub(self.committed.load(Ordering::Acquire))
     }
 
-    /// Asks order to send no more blocks, for good.
+    /// Asks order to send what is final already and then no more blocks, for good.
     pub fn close_order(&self) {
-        // An answer that is there already must stand.
-        let _ = self.order.compare_exchange(ORDER_OPEN, ORDER_CLOSING, Ordering::AcqRel, Ordering::Acquire);
+        self.order_closing.store(true, Ordering::Release);
     }
 
-    /// Whether order is to send no more blocks, or sends none any more.
+    /// Whether order is to come to its end.
     pub fn order_is_closing(&self) -> bool {
-        self.order.load(Ordering::Acquire) != ORDER_OPEN
+        self.order_closing.load(Ordering::Acquire)
     }
 
     /// Order's answer to [`Self::close_order`]: no block follows the last proposed one.
-    pub fn order_closed(&self) {
-        self.order.store(ORDER_CLOSED, Ordering::Release);
+    pub fn set_order_closed(&self) {
+        self.order_closed.store(true, Ordering::Release);
+    }
+
+    /// Whether order has answered.
+    pub fn order_is_closed(&self) -> bool {
+        self.order_closed.load(Ordering::Acquire)
     }
 
     /// Whether order has closed and every block that it sent is committed.
     pub fn has_run_dry(&self) -> bool {
-        self.order.load(Ordering::Acquire) == ORDER_CLOSED && self.blocks_in_flight() == 0
+        self.order_is_closed() && self.blocks_in_flight() == 0
     }
 
     /// A height was committed with this state root.

@@ -74,6 +74,8 @@ fn obtain(args: &Args, genesis: &Genesis, config: &FloodConfig, display: &mut Di
     ask_node(args, genesis, &plan, config, display)?;
     let load = sign_load(genesis, &plan, &mut |progress| display.signing(progress))?;
     display.signed(load.count());
+    // Signing may have taken minutes.
+    ask_node(args, genesis, &load.plan, config, display)?;
     Ok(load)
 }
 

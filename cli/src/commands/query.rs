@@ -239,13 +239,8 @@ pub fn status(arguments: &NodeArguments, home: &Home, output: &Output) -> Result
     };
     let status = ask(arguments, home, async |node: Node| {
         let answer = node.status().await.and_then(|status| match given {
-            Some((path, genesis)) if hex::encode(genesis.hash()) != status.genesis_hash => Err(CliError::OtherChain {
-                node: node.name().to_owned(),
-                theirs: status.genesis_hash,
-                ours: hex::encode(genesis.hash()),
-                path,
-            }),
-            _ => Ok(status),
+            Some((path, genesis)) => node.check_chain(&status, &genesis, path).map(|()| status),
+            None => Ok(status),
         });
         (node, answer)
     })?;
@@ -269,16 +264,19 @@ pub fn status(arguments: &NodeArguments, home: &Home, output: &Output) -> Result
 
 fn agreement(status: Option<&AgreementStatus>) -> String {
     match status {
-        None => "none: this node orders alone".to_owned(),
+        None => "none".to_owned(),
         Some(status) if status.voting => {
             format!("votes in epoch {}, final to height {}", grouped(status.epoch), grouped(status.final_height))
         }
-        Some(status) => format!(
-            "follows epoch {} without voting, final to height {}: {}",
-            grouped(status.epoch),
-            grouped(status.final_height),
-            printable(&status.reason)
-        ),
+        Some(status) => {
+            let reason = if status.reason.is_empty() { "it has just begun" } else { &status.reason };
+            format!(
+                "follows epoch {} without voting, final to height {}: {}",
+                grouped(status.epoch),
+                grouped(status.final_height),
+                printable(reason)
+            )
+        }
     }
 }
 
@@ -328,7 +326,7 @@ fn flatten(prefix: &str, value: &Value, tables: &mut Vec<(String, Vec<Value>)>, 
         Value::Array(list) if list.first().is_some_and(Value::is_object) => {
             tables.push((prefix.to_owned(), list.clone()));
         }
-        Value::Array(list) if list.iter().all(|entry| named(entry).is_some()) => {
+        Value::Array(list) if !list.is_empty() && list.iter().all(|entry| named(entry).is_some()) => {
             for (name, value) in list.iter().filter_map(named) {
                 flatten(&format!("{prefix}.{name}"), value, tables, rows);
             }
@@ -356,6 +354,7 @@ fn cell(value: &Value) -> String {
             (None, Some(real)) => format!("{real:.3}"),
             (None, None) => number.to_string(),
         },
+        Value::Array(list) if list.is_empty() => "none".to_owned(),
         other => other.to_string(),
     }
 }

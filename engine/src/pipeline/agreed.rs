@@ -174,11 +174,24 @@ impl AgreedStage {
         !self.log.is_full() && self.parts.published.blocks_in_flight() < BLOCKS_IN_FLIGHT_MAX as u64
     }
 
-    /// Sends one complete block to the order log; tells whether there was one.
-    fn send_block(&mut self) -> bool {
-        if !self.has_room() {
-            return false;
+    /// Sends complete blocks as long as there is room; tells whether any was sent. With `closing`, answers once none is left.
+    fn send_blocks(&mut self, closing: bool) -> bool {
+        let mut sent = false;
+        while !self.parts.published.order_is_closed() && self.has_room() {
+            if self.send_complete() {
+                sent = true;
+                continue;
+            }
+            if closing {
+                self.parts.published.set_order_closed();
+            }
+            break;
         }
+        sent
+    }
+
+    /// Sends one complete block to the order log, which has room; tells whether there was one.
+    fn send_complete(&mut self) -> bool {
         let published = &self.parts.published;
         let Some(complete) = self.held.next_complete() else { return false };
         let header = &complete.block.header;
@@ -221,12 +234,7 @@ impl Stage for AgreedStage {
             worked = true;
         }
         worked |= self.reseal();
-        while self.send_block() {
-            worked = true;
-        }
-        if closing && self.has_room() {
-            self.parts.published.order_closed();
-        }
+        worked |= self.send_blocks(closing);
         match worked {
             true => Poll::Worked,
             false if self.held.waiting_blocks() > 0 => Poll::Blocked,

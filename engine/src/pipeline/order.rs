@@ -69,7 +69,7 @@ impl Stage for OrderStage {
             };
         }
         if self.published.order_is_closing() {
-            self.published.order_closed();
+            self.published.set_order_closed();
             return if worked { Poll::Worked } else { Poll::Idle };
         }
         if let Some(block) = self.orderer.poll(Now { engine_ns: now_ns, wall_ms: wall_ms() }) {

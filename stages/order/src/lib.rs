@@ -19,8 +19,8 @@ use tana_types::header::BlockHeader;
 
 pub use chain::{
     AuthorMarks, BLOCK_BODY_BYTES_MAX, BRANCH_BLOCKS_MAX, CLOCK_AHEAD_MS_MAX, Chain, ChainRules, EXECUTED_KEPT_MAX,
-    Executed, FINALIZED_KEPT, FinalizeError, Finalized, GATHER_NS_PER_TRANSACTION, Inserted, Proposal, StartPoint,
-    StartTip, Verdict, marks_by_author,
+    Executed, FINALIZED_KEPT, FinalizeError, Finalized, GATHER_MS_MAX, GATHER_NS_PER_TRANSACTION, Inserted, Proposal,
+    StartPoint, StartTip, Verdict, marks_by_author,
 };
 pub use solo::{Solo, SoloConfig, Tip};
 pub use tana_execute::{LaneFloor, LaneFloors, enter_floors};

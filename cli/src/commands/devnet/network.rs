@@ -192,7 +192,7 @@ fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
     let now_ms = now_ms();
     create_private_folder(folder)?;
     let mut validators = Vec::with_capacity(usize::from(count));
-    let mut block_transactions = Rules::default().block_transactions;
+    let (mut wanted, mut room) = (Rules::default().block_transactions, BLOCK_TRANSACTIONS_MAX);
     for (number, port) in ports.iter().enumerate() {
         let key = keys::new_key()?;
         let folder = folder.join(format!("validator-{number}"));
@@ -201,9 +201,8 @@ fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
         let (text, config) = node_toml(*port, arguments)?;
         create_private_folder(&folder.join(&config.data))?;
         keys::write_vote_record(&folder.join(&config.data))?;
-        // As large as its own leaders want them, and no larger than its logs have room for.
-        let wanted = u32::try_from(config.order.block_transactions).unwrap_or(BLOCK_TRANSACTIONS_MAX);
-        block_transactions = block_transactions.max(wanted).min(block_transactions_in(config.log.segment_mib));
+        wanted = wanted.max(u32::try_from(config.order.block_transactions).unwrap_or(BLOCK_TRANSACTIONS_MAX));
+        room = room.min(block_transactions_in(config.log.segment_mib));
         keys::write_new_file(&folder.join("node.toml"), text.as_bytes(), 0o644)?;
         validators.push((keys::public_key(&key), local(*port).to_string()));
     }
@@ -216,7 +215,8 @@ fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
         rules: Rules {
             epoch_blocks: arguments.epoch_blocks,
             transaction_window_ms: TRANSACTION_WINDOW_MS,
-            block_transactions,
+            // As large as leaders want them, and no larger than every log has room for.
+            block_transactions: wanted.min(room),
             ..Rules::default()
         },
         bulk: Some((BULK_SEED.to_owned(), arguments.accounts())),

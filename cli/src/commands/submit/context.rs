@@ -65,11 +65,8 @@ impl<'a> Context<'a> {
         let arguments = self.arguments.options.node();
         let node = Target::resolve(&arguments, self.home)?.connect().await?;
         if let Some(genesis) = &self.genesis {
-            let (ours, theirs) = (hex::encode(genesis.hash()), node.status().await?.genesis_hash);
-            if ours != theirs {
-                let path = arguments.genesis.unwrap_or_else(|| self.home.genesis());
-                return Err(CliError::OtherChain { node: node.name().to_owned(), theirs, ours, path });
-            }
+            let path = arguments.genesis.unwrap_or_else(|| self.home.genesis());
+            node.check_chain(&node.status().await?, genesis, path)?;
         }
         Ok(node)
     }

@@ -32,7 +32,7 @@ use tana_execute::LaneFloors;
 
 pub use marks::{AuthorMarks, marks_by_author};
 pub use propose::Proposal;
-pub use rules::{BLOCK_BODY_BYTES_MAX, CLOCK_AHEAD_MS_MAX, ChainRules, GATHER_NS_PER_TRANSACTION};
+pub use rules::{BLOCK_BODY_BYTES_MAX, CLOCK_AHEAD_MS_MAX, ChainRules, GATHER_MS_MAX, GATHER_NS_PER_TRANSACTION};
 pub use verify::Verdict;
 
 /// The most headers above the finalized one: views in which blocks were notarized and none finalized, and dead branches of them.
@@ -145,13 +145,20 @@ struct Point {
     header: Option<Arc<BlockHeader>>,
 }
 
+/// What is kept of a finalized block.
+struct Settled {
+    hash: Hash,
+    /// See [`Point`].
+    listed: u64,
+}
+
 /// See the module's text.
 pub struct Chain {
     rules: ChainRules,
     tip: Point,
     blocks: BTreeMap<Hash, Point>,
-    /// Hash and [`Point::listed`] by height.
-    finalized: BTreeMap<u64, (Hash, u64)>,
+    /// By height.
+    finalized: BTreeMap<u64, Settled>,
     executed: BTreeMap<u64, ExecutedRoots>,
     /// The highest executed height.
     executed_height: u64,
@@ -191,7 +198,7 @@ impl Chain {
         };
         let executed: BTreeMap<_, _> = start.executed.into_iter().map(|roots| (roots.height, roots)).collect();
         let executed_height = executed.last_key_value().map_or(0, |(&height, _)| height);
-        let finalized = BTreeMap::from([(tip.height, (tip.hash, tip.listed))]);
+        let finalized = BTreeMap::from([(tip.height, Settled { hash: tip.hash, listed: tip.listed })]);
         Self { rules, tip, blocks: BTreeMap::new(), finalized, executed, executed_height, sets: start.sets }
     }
 
@@ -303,7 +310,7 @@ impl Chain {
         };
         self.tip = point.clone();
         self.keep_descendants();
-        self.finalized.insert(self.tip.height, (self.tip.hash, self.tip.listed));
+        self.finalized.insert(self.tip.height, Settled { hash: self.tip.hash, listed: self.tip.listed });
         while self.finalized.len() as u64 > FINALIZED_KEPT {
             self.finalized.pop_first();
         }

@@ -5,8 +5,9 @@
 //! 2. *Batches.* Lane by lane in rounds, beginning at a lane that moves on with every height, oldest first, as long as the block has room: what is
 //!    held here and by enough others, see [`LaneBook::proposable`]. None while execution lags more than the rules allow.
 //! 3. *When.* At once when the block is full. With anything in it, or to attest what no block attests yet, once `block_interval` has passed since the
-//!    parent, or longer where much is being executed ([`GATHER_NS_PER_TRANSACTION`](super::GATHER_NS_PER_TRANSACTION)); otherwise an empty block after `empty_interval`. The parent's time is its timestamp, or when it was first seen if that was
-//!    earlier: a leader with a fast clock does not slow the next one down.
+//!    parent, or the time to gather that a busy chain takes ([`GATHER_NS_PER_TRANSACTION`](super::GATHER_NS_PER_TRANSACTION)); otherwise an empty
+//!    block after `empty_interval`. The parent's time is its timestamp, or when it was first seen if that was earlier: a leader with a fast
+//!    clock does not slow the next one down.
 
 use tana_lane::{HeldBatch, LaneBook};
 use tana_types::Hash;
@@ -134,23 +135,25 @@ impl Chain {
         }
         // A root that nobody attests yet is worth a block when a newer one is known, and so is a block with batches that is not final yet.
         let unattested = parent.executed_height < parent.full_height;
-        let news = roots.height > parent.executed_height || parent.full_height > self.tip.height;
-        let soon = choice.batches > 0 || (unattested && news);
+        let makes_final = parent.full_height > self.tip.height;
+        let soon = choice.batches > 0 || (unattested && (roots.height > parent.executed_height || makes_final));
         let wait_ms = match soon {
-            true => self.rules.block_interval_ms.max(self.gather_ms(parent).min(self.rules.empty_interval_ms)),
             false => self.rules.empty_interval_ms,
+            // Nothing is gathered for a block that only makes the one before final.
+            true if choice.batches == 0 && makes_final => self.rules.block_interval_ms,
+            true => self.rules.block_interval_ms.max(self.gather_ms(parent)),
         };
         since_ms.saturating_add(wait_ms)
     }
-}
 
-impl Chain {
     /// How long to gather for the block behind `parent`, milliseconds.
     fn gather_ms(&self, parent: &Point) -> u64 {
-        // Heights below the start point count as executed.
-        let executed = self.finalized.get(&self.executed_height).map_or(parent.listed, |(_, listed)| *listed);
+        // What is not known here is below the start point, and so executed, or was executed ahead of the tip.
+        let executed = self.finalized.get(&self.executed_height).map_or(parent.listed, |at| at.listed);
         let unexecuted = parent.listed.saturating_sub(executed);
-        parent.recent.max(unexecuted).saturating_mul(self.rules.gather_ns_per_transaction) / 1_000_000
+        let transactions = parent.recent.max(unexecuted).min(self.rules.block_transactions as u64);
+        let gather_ms = transactions.saturating_mul(self.rules.gather_ns_per_transaction) / 1_000_000;
+        gather_ms.min(self.rules.gather_ms_max)
     }
 }
 

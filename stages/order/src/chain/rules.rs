@@ -11,10 +11,12 @@ pub const BLOCK_BODY_BYTES_MAX: usize = 32 << 20;
 pub const CLOCK_AHEAD_MS_MAX: u64 = 500;
 
 /// How long a leader gathers for each transaction of the largest recent block, or of all blocks that are not executed yet where those are more,
-/// nanoseconds: 80 ms behind 20,000. A block costs every validator a fixed number of messages and disk syncs, and one that is made
+/// nanoseconds: 80 ms behind 20,000; never for more than a full block. A block costs every validator a fixed number of messages and disk syncs, and one that is made
 /// ahead of execution only waits for it. So a chain that carries more than 1 s / 4 us = 250,000 transactions a second makes its blocks as large as
 /// they may be instead of as many; below that each block gathers for less than the one before, down to the shortest interval.
 pub const GATHER_NS_PER_TRANSACTION: u64 = 4_000;
+/// The longest that a leader gathers unless told otherwise, milliseconds: a quarter of the leader timeout of one second.
+pub const GATHER_MS_MAX: u64 = 250;
 
 /// See the module's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct ChainRules {
     pub block_interval_ms: u64,
     /// See [`GATHER_NS_PER_TRANSACTION`].
     pub gather_ns_per_transaction: u64,
+    /// The longest that a leader gathers, milliseconds; well below the leader timeout.
+    pub gather_ms_max: u64,
     /// The time between blocks of an idle chain, milliseconds; below the leader timeout.
     pub empty_interval_ms: u64,
 }
@@ -49,6 +53,7 @@ impl ChainRules {
             block_transactions: block_transactions.clamp(1, block_transactions_max),
             block_interval_ms,
             gather_ns_per_transaction: GATHER_NS_PER_TRANSACTION,
+            gather_ms_max: GATHER_MS_MAX,
             empty_interval_ms,
         }
     }

@@ -65,7 +65,7 @@ impl Chain {
 
     /// At or below the tip there is one valid block at each height.
     fn judge_finalized(&self, header: &BlockHeader) -> Verdict {
-        if self.finalized.get(&header.height).is_some_and(|(hash, _)| *hash == header.hash()) {
+        if self.finalized.get(&header.height).is_some_and(|settled| settled.hash == header.hash()) {
             Verdict::Valid
         } else {
             Verdict::Invalid("another block is finalized at its height, or it is far below the finalized one")

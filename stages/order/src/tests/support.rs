@@ -32,6 +32,7 @@ pub fn rules() -> ChainRules {
         block_transactions: 100,
         block_interval_ms: 10,
         gather_ns_per_transaction: GATHER_NS_PER_TRANSACTION,
+        gather_ms_max: GATHER_MS_MAX,
         empty_interval_ms: 500,
     }
 }

@@ -1,8 +1,8 @@
 //! Eight signatures side by side in the lanes of AVX-512 IFMA.
 //!
 //! One signature's arithmetic is a chain of dependent steps, and a vector made of one point's coordinates mostly shuffles.
-//! Eight *different* signatures have nothing to do with each other: every step is one vector instruction for all eight,
-//! without a shuffle. A batch goes through:
+//! Eight *different* signatures have nothing to do with each other: every step is one vector instruction for all eight;
+//! only reads of tables shuffle ([`memory`]). A batch goes through:
 //!
 //! 1. `k = SHA-512(R, A, prefix, message) mod l` for each signature ([`sha512`], [`scalar`]), and s below l or invalid.
 //! 2. Every R is decoded, sixteen at a time ([`point`]); one that is not on the curve makes its signature invalid.

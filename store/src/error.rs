@@ -88,8 +88,7 @@ pub enum StoreError {
 }
 
 /// What to do about damage that only a copy can mend.
-pub(crate) const RESTORE: &str =
-    "restore the data folder from a copy, or remove it and let this node fetch its state from the network again";
+pub(crate) const RESTORE: &str = "restore the data folder from a copy; only where other validators run, move it away and let this node fetch its state from them (`tana validator --join`)";
 
 impl StoreError {
     /// Wraps an I/O error, telling a full disk from the rest; `bytes_needed` is what the operation still had to write.

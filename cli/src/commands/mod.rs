@@ -11,6 +11,8 @@ pub mod testnet;
 pub mod validator;
 pub mod verify_log;
 
+use std::io::Write as _;
+
 use clap::CommandFactory;
 
 use crate::arguments::{Command, Tana};
@@ -26,8 +28,15 @@ pub fn run(arguments: Tana, output: &Output) -> Result<(), CliError> {
     let home = || Home::resolve(arguments.shared.home.as_deref());
     match arguments.command {
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Tana::command(), "tana", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Tana::command(), "tana", &mut script);
+            match std::io::stdout().write_all(&script) {
+                // Whoever reads it has seen enough.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                written => {
+                    written.map_err(|source| CliError::System { action: "write to the standard output", source })
+                }
+            }
         }
         Command::Init(choices) => init::run(&choices, &home()?, output),
         Command::Validator(choices) => validator::run(&choices, &home()?, output),

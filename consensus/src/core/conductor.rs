@@ -205,6 +205,7 @@ where
         let Some(verifier) = shared.schemes.verifier(epoch) else { return Ok(()) };
         let previous = parts.guard.last_epoch();
         let signer = shared.schemes.signer(epoch, &parts.key);
+        let is_member = signer.is_some();
         let (scheme, reason) = match signer {
             None => {
                 parts.guard.not_a_member(epoch).await?;
@@ -225,7 +226,11 @@ where
             (state.status.view, state.status.leader) = (1, [0; 32]);
             (state.status.voting, state.status.reason) = (votes_itself, reason.to_owned());
         });
-        tracing::info!(epoch, voting = votes_itself, reason, "an epoch begins");
+        match is_member && !votes_itself {
+            // The others count on a vote that does not come.
+            true => tracing::warn!(epoch, reason, "an epoch begins, and this validator of its set does not vote"),
+            false => tracing::info!(epoch, voting = votes_itself, reason, "an epoch begins"),
+        }
         let config = Config {
             scheme,
             elector: Rotation::default(),

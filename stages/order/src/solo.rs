@@ -6,7 +6,7 @@
 //! 3. something was executed that no header attests yet, and the interval has passed: empty blocks follow until the last root is named, or
 //! 4. the chain has been idle for `empty_interval_ns`.
 //!
-//! When execution lags more than `lag_blocks_max` behind, only empty blocks are made, at the interval.
+//! None is made while what its parent attests is not executed (again, after a crash). When execution lags more than `lag_blocks_max` behind, only empty blocks are made, at the interval.
 
 use std::collections::VecDeque;
 
@@ -67,6 +67,10 @@ impl Solo {
     }
 
     fn due(&self, now: Now) -> bool {
+        // After a crash the tip may attest a height that has yet to be executed again; a block that attests less than its parent is invalid for ever.
+        if self.executed.height < self.tip.executed_height {
+            return false;
+        }
         let since = now.engine_ns.saturating_sub(self.last_block_ns);
         if since >= self.config.empty_interval_ns {
             return true;

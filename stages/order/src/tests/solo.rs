@@ -16,17 +16,20 @@ fn roots(height: u64) -> ExecutedRoots {
     ExecutedRoots { height, state_root: [height as u8; 32], receipts_root: [1; 32], validator_set_hash: [2; 32] }
 }
 
-fn solo(lag_blocks_max: u64) -> Solo {
-    let config = SoloConfig {
+fn config(lag_blocks_max: u64) -> SoloConfig {
+    SoloConfig {
         proposer: [9; 32],
         block_transactions: 4,
         block_interval_ns: 10 * MS,
         empty_interval_ns: 1_000 * MS,
         lag_blocks_max,
         epoch_blocks: 10,
-    };
+    }
+}
+
+fn solo(lag_blocks_max: u64) -> Solo {
     let tip = Tip { height: 0, hash: [7; 32], timestamp_ms: 5, executed_height: 0, unattested: false };
-    Solo::new(config, tip, roots(0))
+    Solo::new(config(lag_blocks_max), tip, roots(0))
 }
 
 fn batch(sequence: u64, transactions: usize) -> SealedBatch {
@@ -40,6 +43,19 @@ fn batch(sequence: u64, transactions: usize) -> SealedBatch {
         batch.ids.push(transaction.id());
     }
     SealedBatch { batch, digest: [sequence as u8; 32], lane: 0, sequence, position: sequence }
+}
+
+#[test]
+fn a_restart_makes_no_block_before_what_the_tip_attests_is_executed_again() {
+    let tip = Tip { height: 12, hash: [7; 32], timestamp_ms: 5, executed_height: 11, unattested: true };
+    let mut solo = Solo::new(config(64), tip, roots(9));
+    solo.offer(batch(1, 4));
+    assert!(solo.poll(at(5_000)).is_none(), "full, and long due, but it would attest less than its parent");
+    solo.executed(roots(10));
+    assert!(solo.poll(at(5_001)).is_none());
+    solo.executed(roots(11));
+    let next = solo.poll(at(5_002)).expect("nothing is missing any more").header;
+    assert_eq!((next.height, next.executed_height, next.transaction_count), (13, 11, 4));
 }
 
 #[test]

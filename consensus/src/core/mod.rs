@@ -81,7 +81,10 @@ impl Timeouts {
         // A leader's time-out is above 0, and so is its half when it is at least 2 nanoseconds.
         #[allow(clippy::expect_used)]
         let fetch = NonZeroDuration::new(leader).expect("above 0");
-        Self { leader, certification: leader * 2, retry: leader, skip: leader * 4, fetch, fetch_retry: leader / 10 }
+        // A leader that dies behind its proposal is given up when the view is not decided in time: clearly less than two leader timeouts, so that
+        // the next leader's block comes within two.
+        let certification = leader * 3 / 2;
+        Self { leader, certification, retry: leader, skip: leader * 4, fetch, fetch_retry: leader / 10 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `tana devnet`: a network of validators on this machine, each a process of its own.
 //!
 //! 1. The network's files are made, or found ([`network`]).
-//! 2. A process for each validator ([`process`]); a line for each that votes ([`watch`]).
+//! 2. Every port is looked at ([`ports`]), then a process for each validator starts ([`process`]); a line for each that votes ([`watch`]).
 //! 3. With --flood, transactions are signed ahead and sent to all of them ([`flood`]); without, time passes until --seconds or Ctrl-C.
 //! 4. Between warm-up and end the processes and heights are read ([`watch`]); afterwards the chain is asked what the blocks in between
 //!    hold ([`blocks`]), and all validators for their state root at one height.
@@ -12,6 +12,7 @@ pub mod arguments;
 pub mod blocks;
 pub mod flood;
 pub mod network;
+pub mod ports;
 pub mod process;
 pub mod summary;
 pub mod usage;
@@ -64,6 +65,10 @@ pub fn run(
     if arguments.flood.is_some() {
         // Better now than when the validators have started.
         network.free_accounts(arguments.flood_accounts)?;
+    }
+    if let Err(error) = ports::check_free(&network) {
+        finish(&network, arguments, true, output)?;
+        return Err(error);
     }
     describe(&network, output);
     let program = std::env::current_exe().map_err(|source| CliError::System { action: "find this program", source })?;

@@ -94,3 +94,14 @@ fn mistakes_are_refused_and_leave_nothing_behind() {
     assert!(error.contains("other files"), "{error}");
     assert!(folder.path().join("mine").exists());
 }
+
+#[test]
+fn a_port_that_another_program_has_is_named_before_anything_starts() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = other.local_addr().unwrap().port();
+    // The ports beside it may be taken too; each gives the same error.
+    let (_folder, network) = make(&format!("--validators 1 --base-port {}", http - 1));
+    let error = crate::commands::devnet::ports::check_free(&network.unwrap()).unwrap_err();
+    assert!(matches!(error, CliError::Usage(_)), "{error:?}");
+    assert!(error.to_string().contains("is in use: another network"), "{error}");
+}

@@ -70,4 +70,25 @@ impl Provider for Schemes {
     fn scoped(&self, epoch: Epoch) -> Option<Scoped<Scheme>> {
         self.verifier(epoch.get()).map(Scoped::verifier)
     }
+
+    /// The participants are known for every epoch that certificates can be checked of. The library's default says none wherever nothing is
+    /// signed, and then it throws away each notarized block that it fetches, for good: a validator that crashed between a notarization and its
+    /// block would wait for that block for ever.
+    fn scheme(&self, epoch: Epoch) -> Option<Arc<Scheme>> {
+        self.verifier(epoch.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_epoch_has_a_scheme_for_fetched_blocks_as_well_as_for_certificates() {
+        let schemes = Schemes::new(&[7; 32]);
+        let set = [ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes()];
+        assert!(schemes.learn(3, &set));
+        assert!(schemes.scoped(Epoch::new(3)).is_some() && schemes.scheme(Epoch::new(3)).is_some());
+        assert!(schemes.scoped(Epoch::new(4)).is_none() && schemes.scheme(Epoch::new(4)).is_none());
+    }
 }

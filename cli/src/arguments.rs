@@ -7,11 +7,17 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::devnet::arguments::DevnetArguments;
+use crate::commands::everyday::{BalanceArguments, NewCommand, TransferArguments};
 use crate::commands::evidence::EvidenceArguments;
 use crate::commands::join::TrustedBlock;
 use crate::commands::keys::KeysCommand;
+use crate::commands::mesh::arguments::MeshCommand;
+use crate::commands::proof::ProofCommand;
+use crate::commands::sidecar::SidecarArguments;
+use crate::commands::start::arguments::{FloodArguments, StartArguments, StopArguments};
 use crate::commands::submit::arguments::SubmitArguments;
 use crate::commands::testnet::TestnetArguments;
+use crate::commands::token::TokenCommand;
 use crate::output::JsonTarget;
 
 /// Runs and uses a Tana chain: keys, validators, transactions, accounts, blocks.
@@ -30,6 +36,7 @@ use crate::output::JsonTarget;
         tana submit user-creation --key @alice              give it an account\n  \
         tana submit transfer --key sovereign --to @alice --amount 12.50 --currency USD\n  \
         tana account @alice                                 look at it\n  \
+        tana start                                          five validators, registry, ledger APIs and a page\n  \
         tana devnet --flood max                             four validators here, flooded for 30 s\n\n\
         Exit codes: 0 done; 1 failed (file, network, node, data); 2 wrong arguments;\n  \
         3 the transaction was refused or ended without effect.\n\n\
@@ -80,6 +87,33 @@ pub enum Command {
     Init(InitArguments),
     /// Run a validator in the foreground
     Validator(ValidatorArguments),
+    /// Start a whole network on this machine, with registry, ledger APIs and a page, in the background
+    Start(StartArguments),
+    /// Stop what `tana start` has started
+    Stop(StopArguments),
+    /// Keep the network of `tana start` busy
+    Flood(FloodArguments),
+    /// Run what stands beside a validator: registry, ledger API, visualizer
+    Sidecar(SidecarArguments),
+    /// Register nodes, let them in, list them
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tana mesh list --all\n  tana mesh register --dev\n  tana mesh approve val_3b6a27bc"
+    )]
+    Mesh(MeshCommand),
+    /// Make and read the tokens by which services of a network trust each other
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tana token issue --service ledger --audience mesh\n  tana token inspect v4.public.eyJz..."
+    )]
+    Token(TokenCommand),
+    /// Show what an account holds
+    Balance(BalanceArguments),
+    /// Send money from one of your keys to an account
+    Transfer(TransferArguments),
+    /// Make a user or a chain
+    #[command(subcommand, after_help = "Examples:\n  tana new user @alice\n  tana new chain demo --home ./demo")]
+    New(NewCommand),
     /// Run a network of validators on this machine, flood it, and say how it did
     Devnet(Box<DevnetArguments>),
     /// Write keys, genesis and configuration of a network of named hosts
@@ -147,6 +181,12 @@ pub enum Command {
         #[command(flatten)]
         node: NodeArguments,
     },
+    /// Prove what an account holds to somebody who trusts only the genesis
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tana proof get @alice > alice.json\n  tana proof verify alice.json --genesis genesis.toml"
+    )]
+    Proof(ProofCommand),
     /// List the proofs against validators that a node keeps, each checked again
     Evidence(EvidenceArguments),
     /// Replay the log from genesis and check every hash, signature, root and total
@@ -183,6 +223,18 @@ pub struct InitArguments {
     /// Replace an earlier home: what is there is moved to a folder beside the new files
     #[arg(long)]
     pub force: bool,
+}
+
+impl Default for InitArguments {
+    fn default() -> Self {
+        Self {
+            chain: "tana".to_owned(),
+            accounts: 0,
+            seed: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9_002)),
+            force: false,
+        }
+    }
 }
 
 /// What `tana validator` takes.
@@ -226,6 +278,12 @@ pub struct ValidatorArguments {
     /// Stop when standard input ends: so a validator that another program started does not outlive it
     #[arg(long)]
     pub stop_with_input: bool,
+    /// With --join: seconds to wait while nothing comes from anybody, as before the validator is approved
+    #[arg(long, value_name = "S", requires = "join", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub join_patience: u64,
+    /// Leave the terminal's session, so that closing it does not end the validator
+    #[arg(long, hide = true)]
+    pub own_session: bool,
 }
 
 /// What `tana verify-log` takes.

@@ -8,7 +8,11 @@
 //!   node.toml               what this node chooses
 //!   users/@alice.json       users' keys, mode 0600
 //!   data/                   the node's logs and checkpoint
+//!   network/                the network of `tana start`, if there is one
+//!   pids/                   which of its processes is which
 //! ```
+//!
+//! A home without files of its own borrows those of its network: the genesis, the sovereign's key, the first validator.
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -73,6 +77,32 @@ impl Home {
         self.folder.join("data")
     }
 
+    /// The network that `tana start` runs.
+    pub fn network(&self) -> PathBuf {
+        self.folder.join("network")
+    }
+
+    /// `own` if it exists, else `borrowed` from the network if that exists, else `own`.
+    fn or_of_network(&self, own: PathBuf, borrowed: &str) -> PathBuf {
+        let borrowed = self.network().join(borrowed);
+        if !own.exists() && borrowed.exists() { borrowed } else { own }
+    }
+
+    /// The genesis to read: the home's, else that of its network.
+    pub fn known_genesis(&self) -> PathBuf {
+        self.or_of_network(self.genesis(), "genesis.toml")
+    }
+
+    /// The sovereign's key file to read: the home's, else that of its network.
+    pub fn known_sovereign_key(&self) -> PathBuf {
+        self.or_of_network(self.sovereign_key(), "sovereign.json")
+    }
+
+    /// The configuration of the node to talk to: the home's, else that of its network's first validator.
+    pub fn known_node_config(&self) -> PathBuf {
+        self.or_of_network(self.node_config(), "validator-0/node.toml")
+    }
+
     /// The folder of the users' keys.
     pub fn users(&self) -> PathBuf {
         self.folder.join("users")
@@ -102,6 +132,18 @@ pub fn loose_mode(path: &Path) -> io::Result<Option<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_home_without_files_borrows_those_of_its_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::choose(Some(folder.path()), |_| None).unwrap();
+        assert_eq!(home.known_genesis(), home.genesis(), "neither is there");
+        std::fs::create_dir_all(home.network()).unwrap();
+        std::fs::write(home.network().join("genesis.toml"), "").unwrap();
+        assert_eq!(home.known_genesis(), home.network().join("genesis.toml"));
+        std::fs::write(home.genesis(), "").unwrap();
+        assert_eq!(home.known_genesis(), home.genesis(), "its own comes first");
+    }
 
     #[test]
     fn the_folder_given_comes_before_the_variable_and_that_before_the_default() {

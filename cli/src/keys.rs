@@ -158,7 +158,7 @@ pub fn locate_key(home: &Home, text: &str) -> PathBuf {
         return given.to_owned();
     }
     match text {
-        "sovereign" => home.sovereign_key(),
+        "sovereign" => home.known_sovereign_key(),
         "validator" => home.validator_key(),
         name => match name.parse::<Username>() {
             Ok(username) => home.user_key(username.as_str()),

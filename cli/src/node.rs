@@ -1,6 +1,6 @@
 //! Talking to a validator: finding its address and key, asking it, and knowing which chain it is on.
 //!
-//! The address is --node, else the `listen` of the home's node.toml, else 127.0.0.1:9002. The key that the node must hold is
+//! The address is --node, else the `listen` of the home's node.toml or of its network's first validator, else 127.0.0.1:9002. The key that the node must hold is
 //! --server-key, else that of the home's node, else that of the genesis's only validator; without any of them nothing is sent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -49,7 +49,8 @@ impl Target {
             (false, None) => {
                 // The home's own key belongs to the home's own node; elsewhere only the genesis can tell.
                 let own = if arguments.node.is_none() { local_key(home, config.as_ref()) } else { None };
-                let from_genesis = || sole_validator(&arguments.genesis.clone().unwrap_or_else(|| home.genesis()));
+                let from_genesis =
+                    || sole_validator(&arguments.genesis.clone().unwrap_or_else(|| home.known_genesis()));
                 let key = own.or_else(from_genesis).ok_or_else(|| CliError::NoServerKey(name.clone()))?;
                 ServerPin::Key(key.0)
             }
@@ -162,9 +163,9 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// The home's node.toml, if there is one.
+/// The home's node.toml, or that of its network's first validator, if there is one.
 fn local_config(home: &Home) -> Result<Option<NodeConfig>, CliError> {
-    let path = home.node_config();
+    let path = home.known_node_config();
     if path.exists() { Ok(Some(NodeConfig::load(&path)?)) } else { Ok(None) }
 }
 
@@ -194,7 +195,7 @@ fn resolve_address(text: &str) -> Result<SocketAddr, CliError> {
 }
 
 /// Where a listener on every address is reached from this machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -205,7 +206,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// The genesis that lies on this machine: the file given, else the home's, else none.
 pub fn local_genesis(given: Option<&Path>, home: &Home) -> Result<Option<(PathBuf, Genesis)>, CliError> {
-    let path = given.map_or_else(|| home.genesis(), Path::to_owned);
+    let path = given.map_or_else(|| home.known_genesis(), Path::to_owned);
     if given.is_none() && !path.exists() {
         return Ok(None);
     }

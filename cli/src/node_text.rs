@@ -60,8 +60,8 @@ const LISTEN: &str = "\
 ";
 
 const HTTP: &str = "\
-# TCP address for GET /health, /peers and /metrics: 9001 + 10 x i for validator i; without it nothing is served. Everybody who reaches it
-# may ask, so on a host of others leave it at 127.0.0.1.
+# TCP address for HTTP: health, peers, metrics, telemetry and more (docs/node-http.md); 9001 + 10 x i for validator i; without it nothing is
+# served. Everybody who reaches it may ask, so on a host of others leave it at 127.0.0.1.
 ";
 
 const TAIL: &str = "\

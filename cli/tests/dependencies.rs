@@ -1,5 +1,5 @@
 //! The direction of dependencies: stages know only stages; net and store know nothing of the workspace; consensus knows stages and net;
-//! the engine knows all four; tools stand on top. Read from what cargo itself says about the manifests.
+//! the engine knows all four; the sidecar reads with the engine's readers; tools stand on top. Read from what cargo itself says about the manifests.
 
 use std::process::Command;
 
@@ -12,9 +12,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("consensus", &["consensus", "stages", "net"]),
     ("engine", &["consensus", "stages", "net", "store"]),
-    ("cli", &["engine", "consensus", "tx-gen", "net", "store", "stages"]),
+    ("sidecar", &["sidecar", "engine", "consensus", "net", "store", "stages"]),
+    ("cli", &["sidecar", "engine", "consensus", "tx-gen", "net", "store", "stages"]),
     ("tx-gen", &["stages", "net"]),
-    ("bench", &["bench", "engine", "cli", "tx-gen", "net", "store", "stages"]),
+    ("bench", &["bench", "sidecar", "engine", "cli", "tx-gen", "net", "store", "stages"]),
 ];
 
 /// A package of the workspace: its name, its folder from the root, the folders that it uses, and the outside packages.

@@ -13,6 +13,8 @@ use tana_order::{AuthorMarks, ExecutedRoots, LaneFloors};
 use tana_types::Hash;
 use tana_types::header::BlockHeader;
 
+use crate::observation::Observation;
+
 /// A block that validators agreed on for good, in order of height.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinalizedBlock {
@@ -53,6 +55,11 @@ pub trait Host: Send + Sync + 'static {
 
     /// Answers a request of a peer that synchronises its state; nothing where it is not understood.
     fn answer_sync(&self, peer: &[u8; 32], request: Bytes) -> Option<Bytes>;
+
+    /// Something happened that people may want to watch. Nothing by default.
+    fn observed(&self, observation: Observation) {
+        let _ = observation;
+    }
 }
 
 /// What the host tells agreement.

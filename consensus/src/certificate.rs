@@ -5,6 +5,7 @@
 
 use commonware_codec::{Copying, Decode, Encode};
 use commonware_consensus::simplex::types::Finalization;
+use commonware_consensus::types::Participant;
 use commonware_consensus::{Epochable, Viewable};
 use commonware_cryptography::certificate::Verifier;
 use commonware_parallel::Sequential;
@@ -15,6 +16,7 @@ use tana_types::Hash;
 use crate::core::block::{Digest, hash};
 use crate::core::keys;
 use crate::core::scheme::Scheme;
+use crate::observation::Voters;
 
 /// The most bytes of a certificate: 256 signatures of 64 bytes, who signed, and the proposal.
 pub const CERTIFICATE_BYTES_MAX: usize = 256 * 64 + 32 + 256;
@@ -33,6 +35,13 @@ pub struct Certified {
 /// What the bytes claim, unchecked; none where they are no certificate.
 pub fn claimed(certificate: &[u8]) -> Option<Certified> {
     decode(certificate).map(|finalization| certified(&finalization))
+}
+
+/// Whose votes the bytes claim to hold, unchecked, and how many validators the epoch has; none where they are no certificate.
+pub fn voters(certificate: &[u8]) -> Option<(Voters, u32)> {
+    let finalization = decode(certificate)?;
+    let signers = &finalization.certificate.signers;
+    Some((signers.iter().map(Participant::get).collect(), signers.len() as u32))
 }
 
 /// Checks a certificate of an epoch whose validators are `set`: all signatures, the quorum, the chain. None where anything is wrong.

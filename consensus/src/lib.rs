@@ -8,6 +8,7 @@
 //! - [`node`]: agreement in a validator: its own thread, the library's runtime, links.
 //! - [`core`]: the same, generic over runtime and network.
 //! - [`certificate`], [`evidence`]: checks for those who have only bytes and a validator set.
+//! - [`observation`]: what happens, for those who watch.
 //! - [`record`]: whether a key has voted.
 
 pub mod api;
@@ -15,6 +16,7 @@ pub mod certificate;
 pub mod core;
 pub mod evidence;
 pub mod node;
+pub mod observation;
 pub mod record;
 mod transport;
 
@@ -23,4 +25,5 @@ pub use api::{
     ChainStart, ConsensusStatus, Counts, EpochSet, Event, Execution, FinalizedBlock, Host, PeerReport, Validator,
 };
 pub use node::{Consensus, ConsensusConfig, NodeHandle};
+pub use observation::{Observation, VoteKind, Voters, quorum};
 pub use record::{FileRecord, RecordStore};

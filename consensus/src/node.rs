@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use commonware_runtime::{Runner, Spawner, Supervisor};
 use tana_lane::LaneLimits;
-use tana_net::link::{Inbound, LinkConfig, LinkLimits, LinkMetrics, Links};
+use tana_net::link::{Inbound, LinkConfig, LinkLimits, LinkMetrics, Links, PeerStatus, Trouble};
 use tana_order::ChainRules;
 use tana_types::Hash;
 use tokio::sync::oneshot;
 
 use crate::api::{ChainStart, ConsensusStatus, Event, Host, PeerReport};
 use crate::core::{self, Channels, ConsensusHandle, CoreConfig, StartError, Timeouts};
+use crate::observation::Observation;
 use crate::record::FileRecord;
 use crate::transport::{Directory, LinkReceiver, LinkSender};
 
@@ -47,6 +48,8 @@ pub struct ConsensusConfig {
     pub listen: SocketAddr,
     /// Bounds of the links.
     pub links: LinkLimits,
+    /// What is wrong with the links on purpose; none outside of tests.
+    pub trouble: Option<Arc<Trouble>>,
     /// How long to wait for a leader's proposal; other times follow from it.
     pub leader_timeout: Duration,
     /// Heights that agreement's own store keeps for peers that were away; 0 keeps all.
@@ -158,7 +161,7 @@ impl NodeHandle {
 
     /// How agreement is doing, its peers included.
     pub fn status(&self) -> ConsensusStatus {
-        let report = |peer: tana_net::link::PeerStatus| PeerReport {
+        let report = |peer: PeerStatus| PeerReport {
             key: peer.key,
             address: peer.address,
             connected: peer.connected_since.is_some(),
@@ -199,6 +202,7 @@ async fn run(
         genesis_hash: config.genesis_hash,
         listen: config.listen,
         limits: config.links.clone(),
+        trouble: config.trouble.clone(),
     });
     let (links, inbound) = match links {
         Ok(links) => links,
@@ -237,12 +241,12 @@ async fn run(
         Err(error) => return drop(started.send(Err(error))),
     };
     context.child("sync").spawn({
-        let links = links.clone();
+        let (links, host) = (links.clone(), host.clone());
         move |context| answer_sync(context, sync, links, host)
     });
     context.child("connections").spawn({
-        let (links, handle) = (links.clone(), handle.clone());
-        move |_| tell_connections(links, handle)
+        let (links, handle, host) = (links.clone(), handle.clone(), host.clone());
+        move |_| tell_connections(links, handle, host)
     });
     if started.send(Ok((handle, links.clone(), directory))).is_ok() {
         // Whoever started may also drop the sender: then it is time to stop as well.
@@ -291,18 +295,35 @@ async fn answer_sync(
     }
 }
 
-/// Tells the lanes about every new connection, so that they send again what was under way on the old one.
-async fn tell_connections(links: Links, handle: ConsensusHandle) {
+/// Tells the lanes about every new connection, so that they send again what was under way on the old one, and those who watch about links that
+/// came or went.
+async fn tell_connections(links: Links, handle: ConsensusHandle, host: Arc<dyn Host>) {
     let mut changes = links.changes();
-    let mut seen: BTreeMap<[u8; 32], u64> = BTreeMap::new();
+    // By peer, how often it connected and whether it is connected.
+    let mut seen: BTreeMap<[u8; 32], (u64, bool)> = BTreeMap::new();
     loop {
-        let connects: BTreeMap<_, _> = links.status().into_iter().map(|peer| (peer.key, peer.connects)).collect();
-        for (peer, count) in &connects {
-            if seen.get(peer).copied().unwrap_or(0) != *count {
-                handle.connected(peer);
+        let look = |peer: PeerStatus| (peer.key, (peer.connects, peer.connected_since.is_some()));
+        let now: BTreeMap<_, _> = links.status().into_iter().map(look).collect();
+        for (key, (connects, connected)) in &now {
+            let (connects_before, connected_before) = seen.remove(key).unwrap_or_default();
+            let is_new = connects_before != *connects;
+            if is_new {
+                handle.connected(key);
+            }
+            if connected_before && (is_new || !connected) {
+                host.observed(Observation::Peer { key: *key, connected: false });
+            }
+            if *connected && (is_new || !connected_before) {
+                host.observed(Observation::Peer { key: *key, connected: true });
             }
         }
-        seen = connects;
+        // Whoever is left was taken out of the set of peers.
+        for (key, (_, connected)) in seen {
+            if connected {
+                host.observed(Observation::Peer { key, connected: false });
+            }
+        }
+        seen = now;
         if changes.changed().await.is_err() {
             return;
         }

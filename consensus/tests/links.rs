@@ -37,6 +37,7 @@ fn start(replica: Arc<Replica>, number: usize, ports: &[SocketAddr], folder: &st
         lanes: LaneLimits::default(),
         listen: ports[number],
         links: LinkLimits::default(),
+        trouble: None,
         leader_timeout: Duration::from_secs(1),
         keep_heights: 0,
         folder: folder.join(format!("{number}/consensus")),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use tana_consensus::NodeHandle;
+use tana_consensus::{NodeHandle, Observation};
 use tana_lane::Evidence;
 use tana_order::{ExecutedRoots, LaneFloors};
 use tana_store::{LogReader, Position};
@@ -26,6 +26,8 @@ use crate::failure::Failure;
 use crate::history::History;
 use crate::pipeline::held::AgreedBlock;
 use crate::pipeline::{BATCH_LOG, LOG_NAMES};
+use crate::telemetry::Event;
+use crate::votes::VoteBook;
 use crate::wiring::AgreementEnds;
 
 /// How long a look-up for a peer may take.
@@ -44,6 +46,7 @@ pub struct PipelineHost {
     evidence: Arc<EvidenceStore>,
     sync: Option<Arc<dyn AnswerSync>>,
     failure: Arc<Failure>,
+    votes: Arc<VoteBook>,
 }
 
 impl PipelineHost {
@@ -55,7 +58,7 @@ impl PipelineHost {
         sync: Option<Arc<dyn AnswerSync>>,
         failure: Arc<Failure>,
     ) -> Self {
-        Self { ends, history, evidence, sync, failure }
+        Self { ends, history, evidence, sync, failure, votes: Arc::default() }
     }
 
     /// Takes a batch of another validator in, whose seal was checked; false when there is no room at this moment.
@@ -65,6 +68,7 @@ impl PipelineHost {
 
     /// Takes the next final block; at least once, in order.
     pub fn finalized(&self, block: AgreedBlock) {
+        self.votes.finalized(&block.hash, block.header.height);
         self.ends.inputs.send(AgreementInput::Finalized(Box::new(block)));
     }
 
@@ -111,6 +115,17 @@ impl PipelineHost {
     /// Answers a peer that synchronises its state.
     pub fn answer_sync(&self, peer: &[u8; 32], request: Bytes) -> Option<Bytes> {
         self.sync.as_ref()?.answer(peer, request)
+    }
+
+    /// Takes in what agreement saw: votes are remembered, and whoever watches is told.
+    pub fn observed(&self, observation: Observation) {
+        self.votes.observed(&observation);
+        self.history.published.telemetry.push(Event::Agreement(observation));
+    }
+
+    /// Who voted for which block.
+    pub fn votes(&self) -> &Arc<VoteBook> {
+        &self.votes
     }
 
     /// The stages' events go to `listener` from now on.

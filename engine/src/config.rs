@@ -194,6 +194,9 @@ pub struct ConsensusConfig {
     pub lane_quota_batches: usize,
     /// Blocks that agreement keeps with their certificates for validators that were away, 0 (all) or 1,000 and more.
     pub keep_heights: u64,
+    /// For test networks: a file that says whom the links do not reach and how late they are (see [`crate::trouble`]); none, as ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<PathBuf>,
 }
 
 impl Default for ConsensusConfig {
@@ -204,6 +207,7 @@ impl Default for ConsensusConfig {
             leader_timeout_ms: 1_000,
             lane_quota_batches: 256,
             keep_heights: 100_000,
+            trouble: None,
         }
     }
 }
@@ -293,6 +297,9 @@ impl NodeConfig {
     /// Makes relative paths start at `folder`.
     pub fn resolve(&mut self, folder: &Path) {
         for path in [&mut self.data, &mut self.genesis, &mut self.key] {
+            *path = folder.join(&*path);
+        }
+        if let Some(path) = &mut self.consensus.trouble {
             *path = folder.join(&*path);
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tana_consensus::{
     ChainStart, Consensus, ConsensusConfig, EpochSet, Event, Execution, FileRecord, FinalizedBlock, Host, NodeHandle,
-    Validator,
+    Observation, Validator,
 };
 use tana_lane::{Evidence, LaneLimits};
 use tana_net::link::LinkLimits;
@@ -60,6 +60,10 @@ impl Host for EngineHost {
 
     fn answer_sync(&self, peer: &[u8; 32], request: Bytes) -> Option<Bytes> {
         self.0.answer_sync(peer, request)
+    }
+
+    fn observed(&self, observation: Observation) {
+        self.0.observed(observation);
     }
 }
 
@@ -141,6 +145,7 @@ fn settings(start: &AgreementStart) -> ConsensusConfig {
         },
         listen: config.consensus.listen,
         links: LinkLimits::default(),
+        trouble: config.consensus.trouble.clone().map(crate::trouble::follow),
         leader_timeout: Duration::from_millis(config.consensus.leader_timeout_ms),
         keep_heights: config.consensus.keep_heights,
         folder: start.folder.clone(),

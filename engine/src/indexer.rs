@@ -61,7 +61,8 @@ pub fn place_of(place: u64) -> (u64, u32) {
     (place >> INDEX_BITS, (place & ((1 << INDEX_BITS) - 1)) as u32)
 }
 
-fn place(height: u64, index: usize) -> u64 {
+/// The place of the transaction at `index` of the block at `height`.
+pub fn place(height: u64, index: usize) -> u64 {
     height << INDEX_BITS | index as u64
 }
 

@@ -4,7 +4,7 @@
 //! Read in this order: [`node`] (start and stop), [`config`] and [`keyfile`] (what it is told), [`recover`] and [`replay`] (what it finds),
 //! [`wiring`], [`layout`] and [`room`] (which stage runs where, and what must fit), [`executor`], [`stage`] and [`channel`] (how a stage runs), [`pipeline`] (the stages),
 //! [`intake`] and [`answers`] (the two ends towards the network), [`checkpointer`], [`indexer`], [`history`] and [`query`] (beside the
-//! pipeline), [`verify_log`] (the audit).
+//! pipeline), [`telemetry`], [`votes`] and [`latency_window`] (for those who watch), [`verify_log`] (the audit).
 
 pub mod agreement;
 pub mod agreement_host;
@@ -25,6 +25,7 @@ pub mod history;
 pub mod indexer;
 pub mod intake;
 pub mod keyfile;
+pub mod latency_window;
 pub mod layout;
 pub mod metrics;
 pub mod node;
@@ -41,6 +42,9 @@ pub mod room;
 pub mod sources;
 pub mod stage;
 pub mod sync;
+pub mod telemetry;
+pub mod trouble;
 pub mod verify_kept;
 pub mod verify_log;
+pub mod votes;
 pub mod wiring;

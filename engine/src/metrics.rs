@@ -101,8 +101,18 @@ impl NodeMetrics {
         let _ = self.network.set(Box::new(network));
     }
 
+    /// Whether transactions are taken in, as far as the validator set is concerned.
+    pub fn is_validating(&self) -> bool {
+        self.admission.is_validating()
+    }
+
     /// Reads everything.
     pub fn read(&self) -> MetricsReading {
+        self.read_with(self.published.latencies())
+    }
+
+    /// Reads everything but latencies, to final and to applied, which are given.
+    pub fn read_with(&self, (latency_final, latency_applied): (LatencySummary, LatencySummary)) -> MetricsReading {
         let published = &self.published;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = self.admission.counters();
@@ -110,7 +120,6 @@ impl NodeMetrics {
             counters.rejected_by_code().map(|(code, count)| (code.name(), count)).collect();
         dropped.push((Code::BadSignature.name(), load(&self.bad_signatures)));
         dropped.retain(|(_, count)| *count > 0);
-        let (latency_final, latency_applied) = published.latencies();
         MetricsReading {
             uptime_ns: self.clock.now_ns(),
             finalized_height: load(&published.finalized),

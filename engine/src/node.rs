@@ -37,8 +37,10 @@ use crate::published::Published;
 use crate::query::{NodeFacts, QueryService, READS_MAX};
 use crate::recover::recover;
 use crate::replay::{DataFolders, Progress, ReplayError};
+use crate::sync::headers::LoggedChain;
 use crate::sync::snapshot::SnapshotError;
 use crate::sync::{Floor, SyncSide};
+use crate::votes::VoteBook;
 use crate::wiring::{ChainStanding, Wiring, WiringParts};
 
 /// How long a clean stop waits for what is inside.
@@ -222,6 +224,8 @@ pub struct Node {
     report: StartReport,
     agreement: Option<Box<dyn Agreement>>,
     evidence: Arc<EvidenceStore>,
+    votes: Arc<VoteBook>,
+    chain: Arc<LoggedChain>,
     intake: Arc<NodeIntake>,
     server: Arc<Mutex<Option<TxServer>>>,
     executor: Executor,
@@ -334,6 +338,7 @@ impl Node {
             ),
             false => None,
         };
+        let chain = Arc::new(LoggedChain { logs: folders.logs.clone(), blocks: blocks.clone() });
         let history = Arc::new(History {
             logs: folders.logs,
             tables: folders.tables,
@@ -344,6 +349,7 @@ impl Node {
         let evidence = Arc::new(EvidenceStore::open(&config.data).map_err(system("open the file of evidence"))?);
         let service = Arc::new(sync.service(published.clone()));
         let host = Arc::new(PipelineHost::new(ends, history.clone(), evidence.clone(), Some(service), failure.clone()));
+        let votes = host.votes().clone();
         let facts = NodeFacts {
             chain: report.chain.clone(),
             genesis_hash: report.genesis_hash.clone(),
@@ -370,6 +376,8 @@ impl Node {
         Ok(Self {
             agreement,
             evidence,
+            votes,
+            chain,
             report,
             intake,
             server,
@@ -408,6 +416,16 @@ impl Node {
     /// Proofs against validators.
     pub fn evidence(&self) -> &Arc<EvidenceStore> {
         &self.evidence
+    }
+
+    /// Who voted for which of the last blocks.
+    pub fn votes(&self) -> &Arc<VoteBook> {
+        &self.votes
+    }
+
+    /// Its committed headers and their certificates.
+    pub fn chain(&self) -> &Arc<LoggedChain> {
+        &self.chain
     }
 
     /// Waits for a failure, at most `timeout`.

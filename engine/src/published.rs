@@ -8,6 +8,8 @@ use serde::Serialize;
 use std::time::Duration;
 use tana_types::Hash;
 
+use crate::telemetry::Telemetry;
+
 /// The longest latency that is told apart, nanoseconds: a minute.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 
@@ -33,6 +35,8 @@ pub struct Published {
     pub accounts: AtomicU64,
     /// Batches of the intake that the lane has taken, empty ones too.
     pub lane_batches: AtomicU64,
+    /// What happens, for those who watch.
+    pub telemetry: Telemetry,
     order_closing: AtomicBool,
     order_closed: AtomicBool,
     state_root: Mutex<Hash>,
@@ -61,7 +65,7 @@ pub struct LatencySummary {
     pub max_ms: f64,
 }
 
-fn summary(histogram: &Histogram<u64>) -> LatencySummary {
+pub(crate) fn summary(histogram: &Histogram<u64>) -> LatencySummary {
     let ms = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
     LatencySummary {
         count: histogram.len(),
@@ -93,6 +97,7 @@ impl Published {
             last_timestamp_ms: AtomicU64::new(0),
             accounts: AtomicU64::new(accounts),
             lane_batches: AtomicU64::new(0),
+            telemetry: Telemetry::default(),
             order_closing: AtomicBool::new(false),
             order_closed: AtomicBool::new(false),
             state_root: Mutex::new(state_root),
@@ -170,9 +175,16 @@ impl Published {
         self.latency.lock().to_applied.saturating_record_n(latency_ns, count);
     }
 
+    /// Copies of the distributions of latencies to final and to applied.
+    pub fn histograms(&self) -> (Histogram<u64>, Histogram<u64>) {
+        let latency = self.latency.lock();
+        (latency.to_final.clone(), latency.to_applied.clone())
+    }
+
     /// Latencies to final and to applied.
     pub fn latencies(&self) -> (LatencySummary, LatencySummary) {
-        let latency = self.latency.lock();
-        (summary(&latency.to_final), summary(&latency.to_applied))
+        // Quantiles are looked for in copies: the pipeline waits for the lock.
+        let (to_final, to_applied) = self.histograms();
+        (summary(&to_final), summary(&to_applied))
     }
 }

@@ -19,7 +19,7 @@ fn start(number: u8) -> (Links, Vec<Inbound>, Peer) {
     let key = SigningKey::from_bytes(&[number; 32]);
     let public = key.verifying_key().to_bytes();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let config = LinkConfig { key, genesis_hash: [7; 32], listen, limits: LinkLimits::default() };
+    let config = LinkConfig { key, genesis_hash: [7; 32], listen, limits: LinkLimits::default(), trouble: None };
     let (links, inbound) = Links::start(config).unwrap();
     let address = links.local_addr().unwrap().to_string();
     (links, inbound, Peer { key: public, address })

@@ -21,9 +21,6 @@ use crate::home::create_private_folder;
 use crate::output::{Output, grouped};
 use crate::progress::Live;
 
-/// How long a joining node waits without anything coming from anybody.
-const PATIENCE: Duration = Duration::from_secs(300);
-
 /// A block that the operator trusts: `HEIGHT:HASH`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrustedBlock {
@@ -61,11 +58,17 @@ impl CertificateVerifier for Certificates {
     }
 }
 
-/// Fills an empty data folder with the chain's state; does nothing where there is a chain.
+/// Fills an empty data folder with the chain's state; does nothing where there is a chain. `patience` is how long to wait without anything
+/// coming from anybody.
 ///
 /// # Errors
 /// [`CliError`] when a file cannot be read, the links cannot be made, or nobody has told a provable state in time.
-pub fn run(config: &NodeConfig, trust: Option<TrustedBlock>, output: &Output) -> Result<(), CliError> {
+pub fn run(
+    config: &NodeConfig,
+    trust: Option<TrustedBlock>,
+    patience: Duration,
+    output: &Output,
+) -> Result<(), CliError> {
     create_private_folder(&config.data)?;
     if !is_empty(&config.data).map_err(|error| CliError::Node(error.to_string()))? {
         return Ok(());
@@ -84,7 +87,7 @@ pub fn run(config: &NodeConfig, trust: Option<TrustedBlock>, output: &Output) ->
         .map_err(|error| failed(error.to_string()))?;
     let settings = SyncConfig {
         trust: trust.map(|block| (block.height, block.hash)),
-        patience: PATIENCE,
+        patience,
         ..SyncConfig::new(config.data.clone(), genesis, own_key)
     };
     let live = Live::new(output);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
+use tana_types::key::PublicKey;
 use tana_types::username::Username;
 
 use crate::error::CliError;
@@ -79,15 +80,23 @@ fn new(
         username: username.map_or_else(String::new, |username| username.to_string()),
         display_name: display_name.to_owned(),
     };
-    let key = keys::new_key()?;
-    keys::write_user_key(home, &path, &key, &owner, now_ms())?;
-    let public = keys::public_key(&key);
+    let public = make(&path, &owner, home)?;
     output.result(&json!({ "public_key": public, "file": path, "username": owner.username }), |output| {
         output.pairs([("public key", public.to_string()), ("file", path.display().to_string())]);
         let shown = if out.is_some() { path.display().to_string() } else { owner.username.clone() };
         output.note(format!("Next: tana submit user-creation --key {shown}"));
     });
     Ok(())
+}
+
+/// Writes a new key to `path`; gives its public half.
+///
+/// # Errors
+/// [`CliError`] when the file is there already or cannot be written.
+pub fn make(path: &Path, owner: &KeyOwner, home: &Home) -> Result<PublicKey, CliError> {
+    let key = keys::new_key()?;
+    keys::write_user_key(home, path, &key, owner, now_ms())?;
+    Ok(keys::public_key(&key))
 }
 
 fn show(key: &str, secret: bool, home: &Home, output: &Output) -> Result<(), CliError> {
@@ -112,7 +121,7 @@ fn show(key: &str, secret: bool, home: &Home, output: &Output) -> Result<(), Cli
 }
 
 fn list(home: &Home, output: &Output) -> Result<(), CliError> {
-    let mut paths = vec![home.validator_key(), home.sovereign_key()];
+    let mut paths = vec![home.validator_key(), home.known_sovereign_key()];
     if let Ok(entries) = std::fs::read_dir(home.users()) {
         let mut users: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         users.retain(|path| path.extension().is_some_and(|extension| extension == "json"));

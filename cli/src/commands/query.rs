@@ -32,11 +32,7 @@ where
 /// # Errors
 /// [`CliError`] when the node cannot be asked or has no such account.
 pub fn account(name: &str, arguments: &NodeArguments, home: &Home, output: &Output) -> Result<(), CliError> {
-    let name = account_name(name, home, output)?;
-    let account = ask(arguments, home, async |node: Node| {
-        let answer = node.account(&name).await;
-        (node, answer)
-    })?;
+    let account = find_account(name, arguments, home, output)?;
     output.result(&account, |output| {
         let mut pairs = vec![("account", account.key.clone())];
         pairs.extend(account.username.clone().map(|name| ("username", name)));
@@ -58,6 +54,23 @@ pub fn account(name: &str, arguments: &NodeArguments, home: &Home, output: &Outp
         }
     });
     Ok(())
+}
+
+/// The account that `name` means: a key, an @username, or the name of a key file of the home.
+///
+/// # Errors
+/// [`CliError`] when the node cannot be asked or has no such account.
+pub fn find_account(
+    name: &str,
+    arguments: &NodeArguments,
+    home: &Home,
+    output: &Output,
+) -> Result<tana_types::query::Account, CliError> {
+    let name = account_name(name, home, output)?;
+    ask(arguments, home, async |node: Node| {
+        let answer = node.account(&name).await;
+        (node, answer)
+    })
 }
 
 /// What the node understands: a key or an @username; the name of a key file of the home is read here.

@@ -34,6 +34,9 @@ const LOOKS_PER_LOG: u32 = 50;
 /// # Errors
 /// [`CliError::Node`] when the node does not start or stops by itself.
 pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Result<(), CliError> {
+    if arguments.own_session {
+        super::start::flood::leave_session();
+    }
     let config = configuration(arguments, home)?;
     let quiet = Output::new(true);
     let live = Live::new(if arguments.no_live { &quiet } else { output });
@@ -50,7 +53,8 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
         crate::keys::write_vote_record(&config.data)?;
     }
     if arguments.join {
-        super::join::run(&config, arguments.trust, output).inspect_err(|_| live.clear())?;
+        let patience = Duration::from_secs(arguments.join_patience);
+        super::join::run(&config, arguments.trust, patience, output).inspect_err(|_| live.clear())?;
     }
     let node = Node::start(&config, &|what, done, total| live.step(what, done, total));
     let node = node.map_err(|error| {

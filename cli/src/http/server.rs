@@ -1,12 +1,13 @@
-//! The HTTP server of a node: three pages, one thread, and bounds on everything that a stranger can use up.
+//! The HTTP server of a node: one thread, and bounds on everything that a stranger can use up. The pages are in [`super::routes`].
 //!
 //! 1. The listener is bound before the thread starts, so that a taken port is an error of the start.
 //! 2. A connection takes a permit; without a free one it is closed at once, and counted.
-//! 3. It carries one request: headers within [`HEADERS_TIME`] and [`BUFFER_BYTES`], everything within [`CONNECTION_TIME`]. A body is never
-//!    read.
-//! 4. The answer is made when it is asked for, on this thread.
+//! 3. It carries one request: headers within [`HEADERS_TIME`] and [`BUFFER_BYTES`], everything within [`CONNECTION_TIME`]. A body is read by
+//!    `/propose` alone, with bounds of its own.
+//! 4. The answer is made when it is asked for, on this thread; what may read a disk or check signatures goes to one of [`HELPERS`] beside it.
+//! 5. A connection that becomes a stream gives its permit back and lives as long as its reader takes what is sent ([`super::streams`]).
 //!
-//! Dropping the server ends its thread; a request that is being answered is cut off.
+//! Dropping the server ends its thread; streams end, and a request that is being answered is cut off.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,16 +17,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::routes::{Pages, StreamingSender};
+use super::streams::{STREAMS_MAX, Streams};
 use super::view::NodeView;
 
 /// Connections at once; further ones are closed.
@@ -36,6 +37,14 @@ pub const HEADERS_TIME: Duration = Duration::from_secs(5);
 pub const CONNECTION_TIME: Duration = Duration::from_secs(15);
 /// The most bytes of headers, and of an answer that waits to be read.
 pub const BUFFER_BYTES: usize = 16 * 1_024;
+/// Bytes that the system keeps of an answer that is not read; a stream's reader finds out soon that it is too slow.
+pub const SEND_BUFFER_BYTES: u32 = 128 * 1_024;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 128;
+/// Threads for what may take its time.
+const HELPERS: usize = 2;
+/// How long streams may take to end when the server stops.
+const GOODBYE: Duration = Duration::from_millis(250);
 /// The pause after an accept that failed, as it does while the process has no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,19 +63,33 @@ impl HttpServer {
     /// # Errors
     /// What the system says when the address cannot be bound or no thread can be had.
     pub fn start(address: SocketAddr, view: Arc<dyn NodeView>) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(address))?;
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(HELPERS).thread_name("http-helper").build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            listen(address)?
+        };
         let address = listener.local_addr()?;
         let refused = Arc::new(AtomicU64::new(0));
         let counter = refused.clone();
         let (stop, stopped) = oneshot::channel();
         let serve = move || {
             runtime.block_on(async {
+                let (streams, telling) = Streams::new(view.clone());
+                let telling = tokio::spawn(telling);
+                let slots = Arc::new(Semaphore::new(STREAMS_MAX));
+                let pages = Arc::new(Pages::new(view, streams, slots.clone()));
                 tokio::select! {
                     _ = stopped => {}
-                    () = accept(listener, view, counter) => {}
+                    () = accept(listener, pages, counter) => {}
                 }
+                // Without it, streams have reached their end, which their connections now tell.
+                telling.abort();
+                let ended = slots.acquire_many(STREAMS_MAX as u32);
+                let _ = tokio::time::timeout(GOODBYE, ended).await;
             });
+            // A helper that reads a disk is not waited for: it holds nothing that must not be left.
+            runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("http".to_owned()).spawn(serve)?;
         Ok(Self { address, refused, stop: Some(stop), thread: Some(thread) })
@@ -93,10 +116,20 @@ impl Drop for HttpServer {
     }
 }
 
-async fn accept(listener: TcpListener, view: Arc<dyn NodeView>, refused: Arc<AtomicU64>) {
+/// Listens with a bound on what the system keeps of answers, which accepted connections inherit.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port whose last connections are not quite forgotten by the system is free.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept(listener: TcpListener, pages: Arc<Pages>, refused: Arc<AtomicU64>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -104,19 +137,41 @@ async fn accept(listener: TcpListener, view: Arc<dyn NodeView>, refused: Arc<Ato
             refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let view = view.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            // Whoever is too slow or speaks another protocol is cut off; nobody needs to hear of it.
-            let _ = tokio::time::timeout(CONNECTION_TIME, serve(stream, view)).await;
-        });
+        tokio::spawn(connection(stream, peer, pages.clone(), permit));
     }
 }
 
-async fn serve(stream: TcpStream, view: Arc<dyn NodeView>) -> Result<(), hyper::Error> {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(request.method(), request.uri().path(), view.as_ref());
-        async move { Ok::<_, Infallible>(response) }
+/// Serves a connection to its end. Whoever is too slow or speaks another protocol is cut off; nobody needs to hear of it.
+async fn connection(stream: TcpStream, peer: SocketAddr, pages: Arc<Pages>, permit: OwnedSemaphorePermit) {
+    let (streaming, is_stream) = oneshot::channel();
+    let serving = serve(stream, peer, pages, streaming);
+    tokio::pin!(serving);
+    let streaming = tokio::select! {
+        _ = &mut serving => return,
+        () = tokio::time::sleep(CONNECTION_TIME) => return,
+        Ok(streaming) = is_stream => streaming,
+    };
+    drop(permit);
+    let ends = tokio::select! {
+        _ = &mut serving => return,
+        told = streaming.cut_off => told.is_err(),
+    };
+    if ends {
+        let _ = tokio::time::timeout(GOODBYE, serving).await;
+    }
+    drop(streaming.slot);
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    pages: Arc<Pages>,
+    streaming: StreamingSender,
+) -> Result<(), hyper::Error> {
+    let streaming = Mutex::new(Some(streaming));
+    let service = service_fn(|request: Request<Incoming>| {
+        let (pages, streaming) = (pages.clone(), streaming.lock().take());
+        async move { Ok::<_, Infallible>(pages.respond(request, peer.ip(), streaming).await) }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -125,41 +180,6 @@ async fn serve(stream: TcpStream, view: Arc<dyn NodeView>) -> Result<(), hyper::
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await
-}
-
-fn respond(method: &Method, path: &str, view: &dyn NodeView) -> Response<Full<Bytes>> {
-    if method != Method::GET && method != Method::HEAD {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".to_owned());
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    match path {
-        "/health" => {
-            let health = view.health();
-            json(if health.voting { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
-        }
-        "/peers" => json(StatusCode::OK, &view.peers()),
-        "/metrics" => page(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", view.metrics()),
-        _ => text(StatusCode::NOT_FOUND, "there are /health, /peers and /metrics\n".to_owned()),
-    }
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
-    // These types hold only texts, numbers and maps with text keys, which always serialize.
-    let body = serde_json::to_string(value).unwrap_or_default();
-    page(status, "application/json", body + "\n")
-}
-
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    page(status, "text/plain; charset=utf-8", body)
-}
-
-fn page(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 #[cfg(test)]

@@ -5,16 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
-use tana_consensus::{ConsensusStatus, NodeHandle};
+use tana_consensus::{ConsensusStatus, NodeHandle, certificate, quorum};
 use tana_engine::evidence_store::EvidenceStore;
 use tana_engine::metrics::NodeMetrics;
 use tana_engine::node::Node;
 use tana_engine::published::Published;
+use tana_engine::sync::LoggedChain;
+use tana_engine::sync::headers::{FoundBlock, NotFound};
+use tana_engine::telemetry::Telemetry;
+use tana_engine::votes::{Quorum, VoteBook};
 use tana_net::link::{CHANNELS, ChannelCount, PeerStatus};
+use tana_types::Hash;
 use tana_types::key::PublicKey;
 
 use super::prometheus::{self, Counter};
-use super::view::{Health, NodeView, PeerView};
+use super::sampler::NodeSampler;
+use super::view::{Health, Identity, IngestPort, NodeView, PeerView, QuorumError, QuorumView, Sampler, short_name};
+use crate::node::reachable;
 
 /// What the channels of links are for, by number.
 const CHANNEL_NAMES: [&str; CHANNELS] = [
@@ -29,15 +36,17 @@ const CHANNEL_NAMES: [&str; CHANNELS] = [
     "sync",
 ];
 
-/// Reads a node. It holds counters, heights and a way to ask agreement, not the node: that can be stopped once this is dropped.
+/// Reads a node. It holds counters, heights and a way to ask agreement, not the node: that can be stopped once this is dropped. Clones share.
+#[derive(Clone)]
 pub struct NodeTelemetry {
-    chain: String,
-    genesis_hash: String,
-    validator: String,
+    identity: Identity,
+    ingest: IngestPort,
     started: Instant,
     published: Arc<Published>,
     metrics: Arc<NodeMetrics>,
     evidence: Arc<EvidenceStore>,
+    votes: Arc<VoteBook>,
+    logged: Arc<LoggedChain>,
     consensus: Option<NodeHandle>,
 }
 
@@ -45,14 +54,24 @@ impl NodeTelemetry {
     /// Reads `node`.
     pub fn new(node: &Node) -> Self {
         let report = node.report();
+        let mut genesis_hash = [0; 32];
+        // The node has made the text from a hash.
+        let _ = hex::decode_to_slice(&report.genesis_hash, &mut genesis_hash);
         Self {
-            chain: report.chain.clone(),
-            genesis_hash: report.genesis_hash.clone(),
-            validator: report.validator.to_string(),
+            identity: Identity {
+                validator: report.validator.to_string(),
+                validator_id: short_name(&report.validator),
+                chain: report.chain.clone(),
+                genesis_hash: report.genesis_hash.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            ingest: IngestPort { address: reachable(report.listen), key: report.validator.0, genesis_hash },
             started: Instant::now(),
             published: node.published().clone(),
             metrics: node.metrics().clone(),
             evidence: node.evidence().clone(),
+            votes: node.votes().clone(),
+            logged: node.chain().clone(),
             consensus: node.consensus(),
         }
     }
@@ -94,12 +113,14 @@ impl NodeView for NodeTelemetry {
         let agreement = self.agreement();
         let voting = agreement.voting && agreement.failure.is_none();
         Health {
-            status: if voting { "voting" } else { "not voting" }.to_owned(),
+            status: if voting { "healthy" } else { "unhealthy" }.to_owned(),
+            validator_id: self.identity.validator_id.clone(),
+            current_height: height,
             voting,
             reason: agreement.failure.unwrap_or(agreement.reason),
-            chain: self.chain.clone(),
-            genesis_hash: self.genesis_hash.clone(),
-            validator: self.validator.clone(),
+            chain: self.identity.chain.clone(),
+            genesis_hash: self.identity.genesis_hash.clone(),
+            validator: self.identity.validator.clone(),
             height,
             state_root: hex::encode(state_root),
             finalized_height: self.published.finalized.load(Ordering::Relaxed),
@@ -108,7 +129,7 @@ impl NodeView for NodeTelemetry {
             leader: if agreement.leader == [0; 32] { String::new() } else { PublicKey(agreement.leader).to_string() },
             peers: agreement.peers.iter().filter(|peer| peer.connected).count() as u64,
             uptime_s: self.started.elapsed().as_secs(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.identity.version.clone(),
         }
     }
 
@@ -121,6 +142,84 @@ impl NodeView for NodeTelemetry {
     fn metrics(&self) -> String {
         prometheus::text(&self.metrics.read(), &self.health(), &self.peers(), &self.counters())
     }
+
+    fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
+    fn events(&self) -> &Telemetry {
+        &self.published.telemetry
+    }
+
+    fn sampler(&self) -> Box<dyn Sampler> {
+        let node = self.clone();
+        let health = Box::new(move || node.health());
+        Box::new(NodeSampler::new(self.metrics.clone(), self.published.clone(), health))
+    }
+
+    fn quorum_seen(&self, block: &Hash) -> Option<QuorumView> {
+        self.votes.quorum(block).map(seen)
+    }
+
+    fn quorum_logged(&self, block: &Hash, height: Option<u64>, until: Instant) -> Result<QuorumView, QuorumError> {
+        let found = self.logged.find(block, height, until).map_err(|error| match error {
+            NotFound::Unknown => QuorumError::Unknown,
+            NotFound::TimeOver => QuorumError::TimeOver,
+            NotFound::Unreadable(reason) => QuorumError::Unreadable(reason),
+        })?;
+        logged(block, &found, self.consensus.is_none())
+    }
+
+    fn ingest(&self) -> Option<IngestPort> {
+        self.metrics.is_validating().then_some(self.ingest)
+    }
+}
+
+/// Votes that were seen as they came.
+fn seen(votes: Quorum) -> QuorumView {
+    QuorumView {
+        block_hash: hex::encode(votes.block),
+        total_validators: votes.validators,
+        total: votes.approve + votes.reject,
+        approve: votes.approve,
+        reject: votes.reject,
+        required: votes.required,
+        // A block that is final without a certificate of its own that was seen here has a quorum by a later one.
+        has_quorum: votes.has_quorum || votes.is_final,
+        height: votes.height,
+        epoch: votes.epoch,
+        view: votes.view,
+        is_final: votes.is_final,
+        certified_height: if votes.has_quorum { votes.height } else { 0 },
+    }
+}
+
+/// A block in the log, with the certificate that stands there; `alone` when the node orders by itself, a quorum of one without certificates.
+fn logged(block: &Hash, found: &FoundBlock, alone: bool) -> Result<QuorumView, QuorumError> {
+    let view = QuorumView {
+        block_hash: hex::encode(block),
+        has_quorum: true,
+        height: found.height,
+        epoch: found.epoch,
+        is_final: true,
+        ..QuorumView::default()
+    };
+    let Some((certified_height, bytes)) = &found.certificate else {
+        let one = QuorumView { total_validators: 1, total: 1, approve: 1, required: 1, ..view };
+        return if alone { Ok(one) } else { Err(QuorumError::NoCertificate) };
+    };
+    let read = certificate::voters(bytes).zip(certificate::claimed(bytes));
+    let ((voters, validators), certified) =
+        read.ok_or_else(|| QuorumError::Unreadable(format!("the certificate of block {certified_height}")))?;
+    Ok(QuorumView {
+        total_validators: validators,
+        total: voters.count(),
+        approve: voters.count(),
+        required: quorum(validators),
+        view: certified.view,
+        certified_height: *certified_height,
+        ..view
+    })
 }
 
 fn describe(peer: PeerStatus, now: SystemTime) -> PeerView {
@@ -129,6 +228,7 @@ fn describe(peer: PeerStatus, now: SystemTime) -> PeerView {
         counts.map(|(name, channel)| ((*name).to_owned(), count(channel))).collect()
     };
     PeerView {
+        id: short_name(&PublicKey(peer.key)),
         key: PublicKey(peer.key).to_string(),
         connected: peer.connected_since.is_some(),
         connected_s: peer
@@ -144,5 +244,48 @@ fn describe(peer: PeerStatus, now: SystemTime) -> PeerView {
         blocked: peer.blocked.map(|(reason, _)| reason).unwrap_or_default(),
         last_error: peer.last_error.unwrap_or_default(),
         address: peer.address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const BLOCK: Hash = [7; 32];
+
+    fn votes(has_quorum: bool, is_final: bool) -> Quorum {
+        Quorum {
+            block: BLOCK,
+            height: 9,
+            epoch: 1,
+            view: 3,
+            validators: 4,
+            approve: 3,
+            reject: 1,
+            required: 3,
+            has_quorum,
+            is_final,
+        }
+    }
+
+    #[test]
+    fn votes_that_were_seen_make_a_quorum_by_a_certificate_alone() {
+        let open = seen(votes(false, false));
+        assert_eq!((open.has_quorum, open.certified_height, open.total), (false, 0, 4));
+        let certified = seen(votes(true, false));
+        assert_eq!((certified.has_quorum, certified.certified_height, certified.is_final), (true, 9, false));
+        let by_a_later_one = seen(votes(false, true));
+        assert_eq!((by_a_later_one.has_quorum, by_a_later_one.certified_height), (true, 0));
+    }
+
+    #[test]
+    fn a_block_of_the_log_needs_a_certificate_unless_the_node_is_alone() {
+        let found = |certificate| FoundBlock { height: 9, epoch: 1, certificate };
+        let alone = logged(&BLOCK, &found(None), true).unwrap();
+        assert_eq!((alone.total_validators, alone.approve, alone.required, alone.is_final), (1, 1, 1, true));
+        assert_eq!(logged(&BLOCK, &found(None), false), Err(QuorumError::NoCertificate));
+        let damaged = logged(&BLOCK, &found(Some((10, vec![1, 2, 3]))), false);
+        assert!(matches!(damaged, Err(QuorumError::Unreadable(_))), "{damaged:?}");
     }
 }

@@ -23,6 +23,7 @@ use super::block::{Block, Digest};
 use super::keys::{PublicKey, key_bytes};
 use super::scheme::Scheme;
 use super::shared::Shared;
+use crate::observation::Observation;
 
 /// The shortest wait for a time that a machine named, milliseconds: timers below it cost more than they bring.
 const WAIT_MS_MIN: u64 = 1;
@@ -43,10 +44,20 @@ impl Application {
     /// Notes which view is asked about.
     fn note(&self, context: &Context<Digest, PublicKey>) {
         let (epoch, view): (Epoch, View) = (context.epoch(), context.view());
-        self.shared.with(|state| {
-            if epoch.get() == state.status.epoch && view.get() >= state.status.view {
-                (state.status.view, state.status.leader) = (view.get(), key_bytes(&context.leader));
-            }
+        self.shared.entered(epoch.get(), view.get(), key_bytes(&context.leader));
+    }
+
+    /// Tells those who watch of a block that was made here or came to be judged.
+    fn proposed(&self, context: &Context<Digest, PublicKey>, header: &BlockHeader, block: Hash) {
+        let (epoch, view): (Epoch, View) = (context.epoch(), context.view());
+        self.shared.host.observed(Observation::Proposal {
+            epoch: epoch.get(),
+            view: view.get(),
+            height: header.height,
+            proposer: header.proposer,
+            block,
+            transactions: header.transaction_count,
+            batches: header.batch_count() as u32,
         });
     }
 
@@ -109,6 +120,9 @@ impl Application {
                         }
                         state.status.counts.proposed += 1;
                     });
+                    if let Some(header) = block.header() {
+                        self.proposed(context, header, block.hash());
+                    }
                     return Some(block.digested());
                 }
                 Proposal::WaitUntil(wall_ms) => {
@@ -172,6 +186,7 @@ impl<E: Environment> commonware_consensus::Application<E> for Application {
         self.note(&context);
         let Some(block) = ancestry.next().await else { return never().await };
         let Some(header) = block.inner().header() else { return false };
+        self.proposed(&context, header, block.inner().hash());
         let Some(parent) = ancestry.next().await else { return never().await };
         if self.learn(&clock, parent, ancestry).await.is_none() {
             // Other blocks were finalized meanwhile; the library drops this question.

@@ -17,6 +17,7 @@ use commonware_consensus::marshal::core::Mailbox;
 use commonware_consensus::marshal::standard::{Inline, Standard};
 use commonware_consensus::simplex::{Config, Engine, Floor, ForwardPolicy, SkipBudget, SkipPolicy};
 use commonware_consensus::types::{Epoch, Height, ViewDelta};
+use commonware_cryptography::certificate::Scheme as _;
 use commonware_p2p::utils::mux::MuxHandle;
 use commonware_p2p::{Blocker, Manager, Message, Sender, TrackedPeers};
 use commonware_parallel::Sequential;
@@ -37,6 +38,7 @@ use super::scheme::Scheme;
 use super::shared::Shared;
 use super::store::{MAILBOX_MESSAGES, REPLAY_BUFFER_BYTES, above_zero};
 use super::{Environment, StartError, Timeouts};
+use crate::observation::Observation;
 
 /// Views behind the last finalized one of which votes are kept, for evidence and for peers that are late.
 const VIEWS_KEPT: ViewDelta = ViewDelta::new(32);
@@ -226,6 +228,8 @@ where
             (state.status.view, state.status.leader) = (1, [0; 32]);
             (state.status.voting, state.status.reason) = (votes_itself, reason.to_owned());
         });
+        let validators = verifier.participants().len() as u32;
+        shared.host.observed(Observation::Epoch { epoch, validators, voting: votes_itself });
         match is_member && !votes_itself {
             // The others count on a vote that does not come.
             true => tracing::warn!(epoch, reason, "an epoch begins, and this validator of its set does not vote"),

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use super::heights::Epochs;
 use super::scheme::Schemes;
 use crate::api::{ConsensusStatus, Counts, EpochSet, Event, Execution, Host};
+use crate::observation::Observation;
 
 /// Proofs against one validator that are handed to the host; more of them tell nothing new.
 const EVIDENCE_PER_VALIDATOR_MAX: usize = 64;
@@ -186,6 +187,22 @@ impl Shared {
         self.now(clock).engine_ns / 1_000_000
     }
 
+    /// A view runs, led by `leader`: notes and tells it where that is news.
+    pub(crate) fn entered(&self, epoch: u64, view: u64, leader: [u8; 32]) {
+        let is_news = self.with(|state| {
+            let status = &mut state.status;
+            let is_news =
+                status.epoch == epoch && (view > status.view || (view == status.view && leader != status.leader));
+            if is_news {
+                (status.view, status.leader) = (view, leader);
+            }
+            is_news
+        });
+        if is_news {
+            self.host.observed(Observation::View { epoch, view, leader });
+        }
+    }
+
     /// Hands proof to the host, up to a bound for each validator.
     pub(crate) fn evidence(&self, culprit: Option<[u8; 32]>, evidence: Evidence) {
         let culprit = culprit.unwrap_or([0; 32]);
@@ -197,6 +214,7 @@ impl Shared {
         });
         if keep {
             self.host.evidence(evidence);
+            self.host.observed(Observation::Evidence { culprit });
         }
     }
 

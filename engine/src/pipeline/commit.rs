@@ -21,6 +21,7 @@ use crate::checkpointer::{CheckpointMessage, CommittedAt, Resume};
 use crate::failure::Failure;
 use crate::published::Published;
 use crate::stage::{Poll, Stage, StageCounters, add};
+use crate::telemetry::Event;
 
 /// A block whose record is durable.
 pub struct DurableBlock {
@@ -87,6 +88,13 @@ impl CommitStage {
         published.accounts.store(u64::from(entry.sections.account_count), Ordering::Relaxed);
         self.parts.blocks.push(height, block.block_position);
         published.commit(height, entry.state_root);
+        published.telemetry.push(Event::Committed {
+            height,
+            hash: entry.block.block.hash,
+            applied: entry.outcome.applied,
+            failed: entry.outcome.failed,
+            skipped: entry.outcome.skipped,
+        });
         for sealed in &entry.block.block.batches {
             self.parts.last_batch_position = self.parts.last_batch_position.max(sealed.position);
         }

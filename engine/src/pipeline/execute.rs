@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::published::Published;
 use crate::stage::{Poll, Stage, StageCounters, add};
 use crate::sync::changes::SetChanges;
+use crate::telemetry::Event;
 
 /// A question about the state, asked between blocks.
 pub type StateQuestion = Box<dyn FnOnce(&State) + Send>;
@@ -131,6 +132,12 @@ impl ExecuteStage {
     fn announce(&mut self, block: &FinalBlock, now_ns: u64) {
         let header = &block.block.header;
         self.published.finalized.store(header.height, Ordering::Release);
+        self.published.telemetry.push(Event::Finalized {
+            height: header.height,
+            hash: block.block.hash,
+            proposer: header.proposer,
+            transactions: header.transaction_count,
+        });
         let mut first_index = 0;
         for sealed in &block.block.batches {
             let transactions = sealed.batch.len() as u64;

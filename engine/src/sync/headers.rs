@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tana_commit::CommitRecord;
 use tana_store::{DurableReader, DurableState, LogReader, Position, StoreError};
+use tana_types::Hash;
 use tana_types::header::BlockHeader;
 use tana_types::state::StateSections;
 
@@ -45,6 +47,31 @@ pub struct LoggedChain {
     pub blocks: Arc<BlockIndex>,
 }
 
+/// Headers behind a block that are looked at for a certificate: in a chain that goes on, one comes within a few.
+const CERTIFICATE_HEADERS_MAX: usize = 4_096;
+
+/// A committed block that was looked up by its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundBlock {
+    /// Its height.
+    pub height: u64,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The height at or above it whose certificate makes it final, and the certificate; none where none is there (yet).
+    pub certificate: Option<(u64, Vec<u8>)>,
+}
+
+/// Why a block was not found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotFound {
+    /// No committed block that is kept here has the hash.
+    Unknown,
+    /// There was no time to look at all that are kept.
+    TimeOver,
+    /// The logs cannot be read.
+    Unreadable(String),
+}
+
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
@@ -68,6 +95,66 @@ impl LoggedChain {
             let (header, _) = crate::order_record::decode(record.payload).map_err(text)?;
             if header.height <= height {
                 return Ok(Some(segment));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks a committed block up by its hash, the newest segment of the order log first; `height` says where it is, if that is known. Takes the time
+    /// of reading the log, so it ends at `until`.
+    ///
+    /// # Errors
+    /// [`NotFound`].
+    pub fn find(&self, hash: &Hash, height: Option<u64>, until: Instant) -> Result<FoundBlock, NotFound> {
+        let height = match height {
+            Some(height) => height,
+            None => self.height_of(hash, until)?.ok_or(NotFound::Unknown)?,
+        };
+        let (mut found, mut looked, mut over) = (None, 0, false);
+        let visited = self.visit(height, &mut |header, certificate| {
+            over = Instant::now() >= until;
+            if looked == 0 && header.hash() == *hash {
+                found = Some(FoundBlock { height, epoch: header.epoch, certificate: None });
+            }
+            looked += 1;
+            let Some(block) = &mut found else { return false };
+            if !certificate.is_empty() {
+                block.certificate = Some((header.height, certificate.to_vec()));
+            }
+            block.certificate.is_none() && looked < CERTIFICATE_HEADERS_MAX && !over
+        });
+        visited.map_err(NotFound::Unreadable)?;
+        match found {
+            Some(block) if block.certificate.is_none() && over => Err(NotFound::TimeOver),
+            Some(block) => Ok(block),
+            None => Err(NotFound::Unknown),
+        }
+    }
+
+    fn height_of(&self, hash: &Hash, until: Instant) -> Result<Option<u64>, NotFound> {
+        let unreadable = |error: StoreError| NotFound::Unreadable(error.to_string());
+        let durable = self.durable().map_err(NotFound::Unreadable)?;
+        let Some(durable) = durable else { return Ok(None) };
+        let Some(limit) = durable.positions.get(ORDER_LOG).copied() else { return Ok(None) };
+        let reader = LogReader::open(&self.logs, LOG_NAMES[ORDER_LOG]).map_err(unreadable)?;
+        for segment in (reader.first_position().map_err(unreadable)?.segment..=limit.segment).rev() {
+            let mut records = match reader.iter_from(Position::segment_start(segment)) {
+                Err(StoreError::Missing { .. }) => return Ok(None),
+                other => other.map_err(unreadable)?,
+            };
+            records.set_limit(Some(limit));
+            while let Some(record) = records.next_record().map_err(unreadable)? {
+                if Instant::now() >= until {
+                    return Err(NotFound::TimeOver);
+                }
+                let decoded = crate::order_record::decode(record.payload);
+                let (header, _) = decoded.map_err(|error| NotFound::Unreadable(error.to_string()))?;
+                if record.position.segment != segment || header.height > durable.height {
+                    break;
+                }
+                if header.hash() == *hash {
+                    return Ok(Some(header.height));
+                }
             }
         }
         Ok(None)

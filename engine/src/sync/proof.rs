@@ -97,7 +97,10 @@ impl FinalChain {
     }
 
     /// All headers are of `epoch`, follow each other, and `set` finalized the last.
-    fn check(
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(
         &self,
         epoch: u64,
         set: &[Validator],
@@ -167,7 +170,10 @@ impl SetStep {
     }
 
     /// The set of the next epoch, when `set` is that of this step's epoch.
-    fn check(
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(
         &self,
         set: &[Validator],
         genesis: &Genesis,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use parking_lot::Mutex;
-use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use quinn::{Endpoint, EndpointConfig, Runtime, TokioRuntime, VarInt};
 use rustls::crypto::SecureRandom;
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -25,6 +25,7 @@ use super::limits::{CHANNELS, LinkCode, LinkLimits, PEERS_MAX};
 use super::metrics::{LinkCounters, LinkMetrics, PeerStatus, add};
 use super::peer::{PeerSet, PeerState};
 use super::tls::LinkIdentity;
+use super::trouble::{Trouble, TroubledSocket};
 use crate::identity::{IdentityError, provider};
 use crate::score::Clock;
 use crate::sources::SourceTable;
@@ -44,6 +45,8 @@ pub struct LinkConfig {
     pub listen: SocketAddr,
     /// Bounds and times.
     pub limits: LinkLimits,
+    /// What is wrong with the network on purpose; none outside of tests.
+    pub trouble: Option<Arc<Trouble>>,
 }
 
 impl std::fmt::Debug for LinkConfig {
@@ -196,8 +199,17 @@ impl Links {
             _ => LinkError::Listen { address: config.listen, source },
         };
         let socket = transport::bind_socket(config.listen, false).map_err(listen_error)?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
-            .map_err(listen_error)?;
+        let mut socket = TokioRuntime.wrap_udp_socket(socket).map_err(listen_error)?;
+        if let Some(trouble) = config.trouble {
+            socket = Arc::new(TroubledSocket::new(socket, trouble, runtime.clone()));
+        }
+        let endpoint = Endpoint::new_with_abstract_socket(
+            EndpointConfig::default(),
+            Some(server),
+            socket,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(listen_error)?;
         let mut receivers = Vec::with_capacity(CHANNELS);
         let senders = std::array::from_fn(|channel| {
             let (sender, receiver) = inbound(channel as u8);

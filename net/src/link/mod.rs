@@ -6,6 +6,7 @@
 //!
 //! - [`limits`]: the channels with their bounds, all other bounds and times, and the close codes.
 //! - [`frame`]: what is on a stream, byte by byte: a stream type, then a hello or frames.
+//! - [`trouble`]: a socket that loses and delays on purpose, in test networks.
 //! - `window`: how much may be on its way to a peer.
 //! - `tls`: raw public keys (RFC 7250), the check against the set, the chain's name in the ALPN.
 //! - [`handle`]: [`Links`], the handle that all others use; `accept` and `dial` make connections for it.
@@ -37,6 +38,7 @@ mod rate;
 mod receive;
 mod send;
 mod tls;
+pub mod trouble;
 mod window;
 
 #[cfg(test)]
@@ -46,3 +48,4 @@ pub use handle::{LinkConfig, LinkError, Links, Peer, SendOutcome};
 pub use inbound::Inbound;
 pub use limits::{CHANNELS, ChannelLimits, LinkCode, LinkLimits};
 pub use metrics::{ChannelCount, LinkMetrics, LinkRefusal, PeerStatus};
+pub use trouble::Trouble;

@@ -68,6 +68,7 @@ impl Node {
             genesis_hash: GENESIS,
             listen: "127.0.0.1:0".parse().unwrap(),
             limits: LinkLimits::default(),
+            trouble: None,
         };
         change(&mut config);
         let (links, inbound) = Links::start(config).unwrap();

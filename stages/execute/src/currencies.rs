@@ -22,6 +22,7 @@ pub struct CurrencyTotal {
 }
 
 /// All currencies; identifiers are places in the order of creation, from 1.
+#[derive(Clone)]
 pub(crate) struct Currencies {
     list: Vec<CurrencyTotal>,
     by_code: HashMap<CurrencyCode, CurrencyId, ahash::RandomState>,

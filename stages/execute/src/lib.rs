@@ -3,7 +3,7 @@
 //! Read in this order: [`block`](State::execute) (the frame of a block and the hot loop over its transactions), `kinds` (what each kind of
 //! transaction does), `accounts`, `currencies`, `pending`, `validators`, `progress` (the state itself), `order` (the links between
 //! accounts in key order), [`state`](State) (genesis, sections of the state root), `pages`, `checkpoint` and `restore` (how the state
-//! reaches a disk and comes back), `view` (answers for people), `receipts` (the lists that headers commit to).
+//! reaches a disk and comes back), `sections` (for those who follow without executing), `view` (answers for people), `receipts` (the lists that headers commit to).
 //!
 //! Rules that hold everywhere:
 //! - One thread writes. A transfer costs 100 to 200 ns, so that one core feeds dozens of verifying ones.
@@ -26,6 +26,7 @@ mod pending;
 mod progress;
 mod receipts;
 mod restore;
+mod sections;
 mod state;
 mod validators;
 mod view;
@@ -43,6 +44,7 @@ pub use receipts::{
     transaction_root, transaction_root_of_parts,
 };
 pub use restore::RestoreError;
+pub use sections::{AppliedTransaction, FollowError, FollowedSections, currencies_hash, read_currencies};
 pub use state::State;
 pub use validators::{
     CHANGE_EPOCHS_AHEAD, VALIDATOR_CHANGES_MAX, VALIDATOR_SET_CONTEXT, Validator, ValidatorChange, encode_set, hash_set,

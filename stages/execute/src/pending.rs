@@ -43,7 +43,7 @@ pub struct PendingRequest {
 }
 
 /// All requests, in order of their identifiers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct PendingRequests {
     by_id: BTreeMap<Hash, PendingRequest>,
     /// Requests of each account that has any.

@@ -46,6 +46,7 @@ pub struct ValidatorChange {
     pub validator: Validator,
 }
 
+#[derive(Clone)]
 pub(crate) struct Validators {
     set: Vec<Validator>,
     /// Ascending by epoch.

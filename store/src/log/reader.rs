@@ -206,6 +206,12 @@ impl LogIterator {
         self.limit = limit;
     }
 
+    /// Forgets bytes that were read ahead. Whoever follows a writer that may crash and start again does this before each turn: what was read
+    /// beyond the limit may have been cut off since, and other records may stand there.
+    pub fn refresh(&mut self) {
+        self.window.forget();
+    }
+
     /// Where the next record will stand if it goes into the same segment.
     pub fn position(&self) -> Position {
         self.segment.position(self.cursor.candidate())

@@ -28,7 +28,7 @@ use tx_gen::{Ended, Report, StopHandle, Tick};
 
 use self::arguments::{DevnetArguments, FloodPace};
 use self::flood::SignedFlood;
-use self::network::Network;
+use self::network::{Network, NetworkPlan};
 use self::process::{Process, stop_all};
 use self::summary::{Measured, Summary};
 use self::watch::Reading;
@@ -61,7 +61,7 @@ pub fn run(
     let stop = StopHandle::default();
     let children = Arc::new(Mutex::new(Vec::<u32>::new()));
     let stopping = listen(stop.clone(), children.clone())?;
-    let network = Network::open_or_create(&folder, arguments)?;
+    let network = Network::open_or_create(&folder, arguments.validators, &NetworkPlan::from(arguments))?;
     if arguments.flood.is_some() {
         // Better now than when the validators have started.
         network.free_accounts(arguments.flood_accounts)?;

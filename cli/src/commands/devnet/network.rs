@@ -77,6 +77,63 @@ pub struct Network {
     pub is_new: bool,
 }
 
+/// What a new network is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkPlan {
+    /// How many validators, 1 to [`VALIDATORS_MAX`].
+    pub validators: u16,
+    /// The first validator's port for links; the others follow from it.
+    pub base_port: u16,
+    /// The chain's name.
+    pub chain: String,
+    /// Test accounts.
+    pub accounts: u32,
+    /// Blocks of an epoch.
+    pub epoch_blocks: u64,
+    /// Milliseconds between empty blocks.
+    pub empty_interval_ms: u64,
+    /// Whether a lone validator orders without consensus.
+    pub solo: bool,
+    /// Whether it will be flooded as fast as it goes: blocks are larger then.
+    pub is_flooded: bool,
+    /// Keys of node.toml, `KEY=VALUE`, for every validator.
+    pub set: Vec<String>,
+}
+
+impl NetworkPlan {
+    /// The network of `tana start`.
+    pub fn of_start(validators: u16, accounts: u32) -> Self {
+        Self {
+            validators,
+            base_port: 9_000,
+            chain: "devnet".to_owned(),
+            accounts,
+            epoch_blocks: 40,
+            empty_interval_ms: 250,
+            solo: false,
+            is_flooded: false,
+            // The chaos panel's way to the links.
+            set: vec!["consensus.trouble=trouble.json".to_owned()],
+        }
+    }
+}
+
+impl From<&DevnetArguments> for NetworkPlan {
+    fn from(arguments: &DevnetArguments) -> Self {
+        Self {
+            validators: arguments.validators.unwrap_or(4),
+            base_port: arguments.base_port,
+            chain: "devnet".to_owned(),
+            accounts: arguments.accounts(),
+            epoch_blocks: arguments.epoch_blocks,
+            empty_interval_ms: arguments.empty_interval_ms,
+            solo: arguments.solo,
+            is_flooded: arguments.flood.is_some(),
+            set: arguments.set.clone(),
+        }
+    }
+}
+
 /// What floods have used.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Floods {
@@ -84,14 +141,13 @@ struct Floods {
 }
 
 impl Network {
-    /// Opens the network of `folder`, or makes it.
+    /// Opens the network of `folder`, or makes it by `plan`; `validators` is how many it must have if somebody said so.
     ///
     /// # Errors
     /// [`CliError`] when a file cannot be read or written, or what is there is not what is asked for.
-    pub fn open_or_create(folder: &Path, arguments: &DevnetArguments) -> Result<Self, CliError> {
-        let genesis = folder.join("genesis.toml");
-        if genesis.exists() {
-            return Self::open(folder, arguments);
+    pub fn open_or_create(folder: &Path, validators: Option<u16>, plan: &NetworkPlan) -> Result<Self, CliError> {
+        if Self::is_in(folder) {
+            return Self::open(folder, validators);
         }
         if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(CliError::Usage(format!(
@@ -99,17 +155,26 @@ impl Network {
                 folder.display()
             )));
         }
-        create(folder, arguments).inspect_err(|_| {
+        create(folder, plan).inspect_err(|_| {
             // The folder was empty or not there: half a network would only be in the way of the next try.
             let _ = std::fs::remove_dir_all(folder);
         })?;
-        Ok(Self { is_new: true, ..Self::open(folder, arguments)? })
+        Ok(Self { is_new: true, ..Self::open(folder, validators)? })
     }
 
-    fn open(folder: &Path, arguments: &DevnetArguments) -> Result<Self, CliError> {
+    /// Whether `folder` holds a network.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join("genesis.toml").exists()
+    }
+
+    /// Opens the network of `folder`; `validators` is how many it must have if somebody said so.
+    ///
+    /// # Errors
+    /// [`CliError`] when a file of it cannot be read or is not valid, or it has another number of validators.
+    pub fn open(folder: &Path, validators: Option<u16>) -> Result<Self, CliError> {
         let genesis = Genesis::load(&folder.join("genesis.toml"))?;
         let count = genesis.validators.len();
-        if let Some(wanted) = arguments.validators.filter(|wanted| usize::from(*wanted) != count) {
+        if let Some(wanted) = validators.filter(|wanted| usize::from(*wanted) != count) {
             return Err(CliError::Usage(format!(
                 "the network in {} has {count} validators, not {wanted}; leave --validators out, or name another folder with --data",
                 folder.display()
@@ -183,48 +248,62 @@ impl Network {
     }
 }
 
-fn create(folder: &Path, arguments: &DevnetArguments) -> Result<(), CliError> {
-    let count = arguments.validators.unwrap_or(4);
-    if arguments.solo && count != 1 {
+fn create(folder: &Path, plan: &NetworkPlan) -> Result<(), CliError> {
+    let count = plan.validators;
+    if plan.solo && count != 1 {
         return Err(CliError::Usage("--solo is for one validator: add --validators 1".to_owned()));
     }
-    let ports = check_ports(arguments.base_port, count)?;
+    let ports = check_ports(plan.base_port, count)?;
     let now_ms = now_ms();
     create_private_folder(folder)?;
     let mut validators = Vec::with_capacity(usize::from(count));
     let (mut wanted, mut room) = (Rules::default().block_transactions, BLOCK_TRANSACTIONS_MAX);
     for (number, port) in ports.iter().enumerate() {
-        let key = keys::new_key()?;
-        let folder = folder.join(format!("validator-{number}"));
-        create_private_folder(&folder)?;
-        keys::write_key_file(&folder.join("validator.json"), &key, &KeyOwner::default(), "validator", now_ms)?;
-        let (text, config) = node_toml(*port, arguments)?;
-        create_private_folder(&folder.join(&config.data))?;
-        keys::write_vote_record(&folder.join(&config.data))?;
+        let (key, config) = add_validator(folder, number as u16, *port, plan)?;
         wanted = wanted.max(u32::try_from(config.order.block_transactions).unwrap_or(BLOCK_TRANSACTIONS_MAX));
         room = room.min(block_transactions_in(config.log.segment_mib));
-        keys::write_new_file(&folder.join("node.toml"), text.as_bytes(), 0o644)?;
-        validators.push((keys::public_key(&key), local(*port).to_string()));
+        validators.push((key, local(*port).to_string()));
     }
     let sovereign = keys::new_key()?;
     let text = genesis_text(&GenesisChoices {
-        chain: "devnet".to_owned(),
+        chain: plan.chain.clone(),
         timestamp_ms: now_ms,
         sovereign: keys::public_key(&sovereign),
         validators,
         rules: Rules {
-            epoch_blocks: arguments.epoch_blocks,
+            epoch_blocks: plan.epoch_blocks,
             transaction_window_ms: TRANSACTION_WINDOW_MS,
             // As large as leaders want them, and no larger than every log has room for.
             block_transactions: wanted.min(room),
             ..Rules::default()
         },
-        bulk: Some((BULK_SEED.to_owned(), arguments.accounts())),
+        bulk: Some((BULK_SEED.to_owned(), plan.accounts)),
     })?;
     let owner = KeyOwner { username: "@sovereign".to_owned(), ..KeyOwner::default() };
     keys::write_key_file(&folder.join("sovereign.json"), &sovereign, &owner, "sovereign", now_ms)?;
     // Last: with it the network is there.
     keys::write_new_file(&folder.join("genesis.toml"), text.as_bytes(), 0o644)
+}
+
+/// Makes the folder of validator `number` with a new key and its configuration; `port` is that of its links. Gives its key and configuration.
+///
+/// # Errors
+/// [`CliError`] when a file cannot be written or is there already, or a key of `plan.set` is not valid.
+pub fn add_validator(
+    network: &Path,
+    number: u16,
+    port: u16,
+    plan: &NetworkPlan,
+) -> Result<(PublicKey, NodeConfig), CliError> {
+    let key = keys::new_key()?;
+    let folder = network.join(format!("validator-{number}"));
+    create_private_folder(&folder)?;
+    keys::write_key_file(&folder.join("validator.json"), &key, &KeyOwner::default(), "validator", now_ms())?;
+    let (text, config) = node_toml(port, plan)?;
+    create_private_folder(&folder.join(&config.data))?;
+    keys::write_vote_record(&folder.join(&config.data))?;
+    keys::write_new_file(&folder.join("node.toml"), text.as_bytes(), 0o644)?;
+    Ok((keys::public_key(&key), config))
 }
 
 /// The first port of each validator.
@@ -248,22 +327,22 @@ fn local(port: u16) -> SocketAddr {
 const FLOODED_BLOCK_TRANSACTIONS: i64 = 20_000;
 
 /// What differs from the defaults, with the operator's own keys last, checked as a whole; and the configuration that it makes.
-fn node_toml(port: u16, arguments: &DevnetArguments) -> Result<(String, NodeConfig), CliError> {
+fn node_toml(port: u16, plan: &NetworkPlan) -> Result<(String, NodeConfig), CliError> {
     let mut table = toml::Table::new();
     let mut set = |key: &str, value: toml::Value| set_key(&mut table, key, value);
     set("genesis", "../genesis.toml".into())?;
     set("listen", local(port + 2).to_string().into())?;
     set("http", local(port + 1).to_string().into())?;
-    set("consensus.enabled", (!arguments.solo).into())?;
+    set("consensus.enabled", (!plan.solo).into())?;
     set("consensus.listen", local(port).to_string().into())?;
     // Many validators share the cores here; tying each one's stages to the same core would make them wait for each other.
     set("threads.pin", false.into())?;
-    set("order.empty_interval_ms", (arguments.empty_interval_ms as i64).into())?;
-    if arguments.flood.is_some() {
+    set("order.empty_interval_ms", (plan.empty_interval_ms as i64).into())?;
+    if plan.is_flooded {
         // Under a flood a block's size, not its number, carries the load.
         set("order.block_transactions", FLOODED_BLOCK_TRANSACTIONS.into())?;
     }
-    for text in &arguments.set {
+    for text in &plan.set {
         let (key, value) = text.split_once('=').ok_or_else(|| {
             CliError::Usage(format!("--set {text} has no value; write KEY=VALUE, such as verify.threads=1"))
         })?;

@@ -19,8 +19,13 @@ fn arguments(line: &str) -> DevnetArguments {
 
 fn make(line: &str) -> (TempDir, Result<Network, CliError>) {
     let folder = tempfile::tempdir().unwrap();
-    let network = Network::open_or_create(&folder.path().join("net"), &arguments(line));
+    let network = open_or_create(&folder.path().join("net"), line);
     (folder, network)
+}
+
+fn open_or_create(folder: &Path, line: &str) -> Result<Network, CliError> {
+    let arguments = arguments(line);
+    Network::open_or_create(folder, arguments.validators, &NetworkPlan::from(&arguments))
 }
 
 #[test]
@@ -51,9 +56,9 @@ fn a_network_that_is_there_goes_on_as_it_is() {
     let (folder, network) = make("--validators 2 --accounts 10");
     let path = folder.path().join("net");
     let hash = network.unwrap().genesis.hash();
-    let again = Network::open_or_create(&path, &arguments("--accounts 99")).unwrap();
+    let again = open_or_create(&path, "--accounts 99").unwrap();
     assert_eq!((again.genesis.hash(), again.is_new, again.members.len()), (hash, false, 2));
-    let error = Network::open_or_create(&path, &arguments("--validators 3")).unwrap_err().to_string();
+    let error = open_or_create(&path, "--validators 3").unwrap_err().to_string();
     assert!(error.contains("has 2 validators, not 3"), "{error}");
     again.remove().unwrap();
     assert!(!path.exists());
@@ -64,7 +69,7 @@ fn each_account_is_given_to_one_flood() {
     let (folder, network) = make("--validators 2 --accounts 10");
     let network = network.unwrap();
     assert_eq!(network.take_accounts(Some(4)).unwrap(), (0, 4));
-    let again = Network::open_or_create(&folder.path().join("net"), &arguments("")).unwrap();
+    let again = open_or_create(&folder.path().join("net"), "").unwrap();
     assert_eq!(again.take_accounts(None).unwrap(), (4, 6));
     let error = again.take_accounts(None).unwrap_err().to_string();
     assert!(error.contains("0 of this network's 10"), "{error}");
@@ -90,7 +95,7 @@ fn mistakes_are_refused_and_leave_nothing_behind() {
     }
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("mine"), "").unwrap();
-    let error = Network::open_or_create(folder.path(), &arguments("")).unwrap_err().to_string();
+    let error = open_or_create(folder.path(), "").unwrap_err().to_string();
     assert!(error.contains("other files"), "{error}");
     assert!(folder.path().join("mine").exists());
 }

@@ -17,13 +17,29 @@ pub fn check_free(network: &Network) -> Result<(), CliError> {
     for (member, validator) in network.members.iter().zip(&network.genesis.validators) {
         let name = &member.name;
         // A name instead of an address is a network that a person changed by hand: its validator says what is wrong with it.
-        if let Ok(links) = validator.address.parse::<SocketAddr>() {
-            check(name, "links", "UDP", links, UdpSocket::bind(links))?;
+        if let Ok(links) = validator.address.parse() {
+            check_udp(name, "links", links)?;
         }
-        check(name, "transactions", "UDP", member.transactions, UdpSocket::bind(member.transactions))?;
-        check(name, "HTTP", "TCP", member.http, TcpListener::bind(member.http))?;
+        check_udp(name, "transactions", member.transactions)?;
+        check_tcp(name, "HTTP", member.http)?;
     }
     Ok(())
+}
+
+/// The UDP port `address` is free for `name`'s `what`.
+///
+/// # Errors
+/// As [`check_free`].
+pub fn check_udp(name: &str, what: &str, address: SocketAddr) -> Result<(), CliError> {
+    check(name, what, "UDP", address, UdpSocket::bind(address))
+}
+
+/// The TCP port `address` is free for `name`'s `what`.
+///
+/// # Errors
+/// As [`check_free`].
+pub fn check_tcp(name: &str, what: &str, address: SocketAddr) -> Result<(), CliError> {
+    check(name, what, "TCP", address, TcpListener::bind(address))
 }
 
 fn check<T>(
@@ -36,8 +52,8 @@ fn check<T>(
     match bound {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(CliError::Usage(format!(
-            "{kind} {address}, for {name}'s {what}, is in use: another network or program runs there; stop it, or give a new network other ports \
-             with --base-port and another folder with --data"
+            "{kind} {address}, for {name}'s {what}, is in use: another network or program runs there; stop it first (a devnet may \
+             have other ports: --base-port with a new --data)"
         ))),
         Err(source) => Err(CliError::System { action: "open a port", source }),
     }

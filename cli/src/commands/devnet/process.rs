@@ -135,7 +135,7 @@ pub fn stop_all(processes: &mut [Process]) -> Vec<String> {
 }
 
 /// The last lines of a log.
-fn tail(path: &Path) -> String {
+pub fn tail(path: &Path) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = std::fs::File::open(path)?;
         let length = file.metadata()?.len();

@@ -11,7 +11,7 @@ use super::process::Process;
 use super::usage::{cpu_time, resident_mib};
 use crate::error::CliError;
 use crate::http::client::get;
-use crate::http::view::{Health, PeerView};
+use crate::http::view::{Health, PeerView, Peers};
 use crate::output::{Output, grouped};
 use crate::progress::Live;
 
@@ -74,7 +74,7 @@ pub fn read(network: &Network, processes: &[Process], others: &[(&str, u32)]) ->
 }
 
 fn peers(member: &Member) -> Option<Vec<PeerView>> {
-    get(member.http, "/peers", PATIENCE).ok()?.json().ok()
+    get(member.http, "/peers", PATIENCE).ok()?.json().ok().map(|peers: Peers| peers.peers)
 }
 
 /// The highest value that a quorum of `count` validators has reached; 0 when fewer answer.

@@ -6,6 +6,9 @@ use tana_types::payload::Role;
 
 use crate::arguments::NodeArguments;
 
+/// Seconds to wait for a transaction's end.
+const TIMEOUT_S: u64 = 30;
+
 /// What `tana submit` takes.
 #[derive(Debug, Clone, Args)]
 #[command(
@@ -47,7 +50,7 @@ pub struct SubmitOptions {
     #[arg(long, global = true, conflicts_with = "dry_run", help_heading = "Following")]
     pub no_wait: bool,
     /// Seconds to wait for the end
-    #[arg(long, global = true, default_value_t = 30, value_name = "S", help_heading = "Following")]
+    #[arg(long, global = true, default_value_t = TIMEOUT_S, value_name = "S", help_heading = "Following")]
     pub timeout: u64,
     /// The node's address for transactions [default: `listen` of the home's node.toml, else 127.0.0.1:9002]
     #[arg(long, global = true, value_name = "HOST:PORT", help_heading = "Which node")]
@@ -64,6 +67,12 @@ pub struct SubmitOptions {
 }
 
 impl SubmitOptions {
+    /// Signed by `key`, sent to `node`, and followed for as long as by default.
+    pub fn signed_by(key: String, node: NodeArguments) -> Self {
+        let NodeArguments { node, server_key, insecure, genesis } = node;
+        Self { key: Some(key), timeout: TIMEOUT_S, node, server_key, insecure, genesis, ..Self::default() }
+    }
+
     /// Which node to talk to. (The same four options as everywhere, but given before or after the kind.)
     pub fn node(&self) -> NodeArguments {
         NodeArguments {

@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
         let arguments = self.arguments.options.node();
         let node = Target::resolve(&arguments, self.home)?.connect().await?;
         if let Some(genesis) = &self.genesis {
-            let path = arguments.genesis.unwrap_or_else(|| self.home.genesis());
+            let path = arguments.genesis.unwrap_or_else(|| self.home.known_genesis());
             node.check_chain(&node.status().await?, genesis, path)?;
         }
         Ok(node)

@@ -25,6 +25,7 @@ async fn serve(service: Arc<SyncService>, number: u8, genesis_hash: [u8; 32], ot
         genesis_hash,
         listen: "127.0.0.1:0".parse().unwrap(),
         limits: LinkLimits::default(),
+        trouble: None,
     };
     let (links, inbound) = Links::start(config).unwrap();
     // It never dials: whoever joins knows the addresses.

@@ -1,0 +1,149 @@
+//! The one thread that writes: it takes what waits, applies it together, writes it in one transaction and answers then.
+//!
+//! A single registration pays one disk sync; many at once share one. Heartbeats go along every [`FLUSH_INTERVAL_MS`], so a crash loses the
+//! last second of them: a node then seems to have been heard of a second earlier, which its next heartbeat (every 5 s) makes good long before
+//! the five minutes of silence are over.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::RwLock;
+use tana_http::clock::Clock;
+use tana_http::error::ApiError;
+use tokio::sync::oneshot;
+
+use crate::limits::{COMMANDS_MAX, FLUSH_INTERVAL_MS, GROUP_MAX};
+use crate::node::Node;
+use crate::state::{Decided, Described, State, Turn};
+use crate::store::{MeshStoreError, Store};
+use crate::wire::ValidatorLink;
+
+/// Where an answer goes when its change is on disk.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
+
+/// A change that must outlast a crash.
+pub(crate) enum Command {
+    /// Adds a node.
+    Register(Box<Node>, Reply<()>),
+    /// Approves or denies one.
+    Decide(Decided, Reply<Option<ValidatorLink>>),
+    /// Describes a sovereign key.
+    Describe(Described, Reply<()>),
+    /// Finds who fell silent.
+    Sweep(Reply<usize>),
+    /// Writes the heartbeats that wait.
+    Flush(Reply<()>),
+    /// Writes them and ends the thread.
+    Close(Reply<()>),
+}
+
+/// An answer that waits for the disk.
+type Answer = Box<dyn FnOnce(Result<(), ApiError>) + Send>;
+
+/// Starts the thread. It ends when told to, or when all senders are gone, and writes what waits before.
+pub(crate) fn start(
+    store: Store,
+    state: Arc<RwLock<State>>,
+    clock: Clock,
+) -> Result<(Sender<Command>, JoinHandle<()>), MeshStoreError> {
+    let (sender, commands) = bounded(COMMANDS_MAX);
+    let folder = store.folder().to_path_buf();
+    let writer = Writer { store, state, clock, next_flush: Instant::now() + flush_interval() };
+    let thread = std::thread::Builder::new().name("mesh-writer".to_owned()).spawn(move || writer.run(&commands));
+    let thread = thread.map_err(|error| MeshStoreError::Folder {
+        path: folder,
+        cause: format!("no thread for its writer: {error}"),
+    })?;
+    Ok((sender, thread))
+}
+
+fn flush_interval() -> Duration {
+    Duration::from_millis(FLUSH_INTERVAL_MS)
+}
+
+struct Writer {
+    store: Store,
+    state: Arc<RwLock<State>>,
+    clock: Clock,
+    next_flush: Instant,
+}
+
+impl Writer {
+    fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            let mut group = Vec::new();
+            let mut ending = false;
+            match commands.recv_timeout(self.next_flush.saturating_duration_since(Instant::now())) {
+                Ok(first) => {
+                    group.push(first);
+                    group.extend(commands.try_iter().take(GROUP_MAX - 1));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => ending = true,
+            }
+            ending |= self.turn(group, ending);
+            if ending {
+                return;
+            }
+        }
+    }
+
+    /// Applies, writes and answers a group. Says whether it was told to end.
+    fn turn(&mut self, group: Vec<Command>, ending: bool) -> bool {
+        let mut turn = Turn::default();
+        let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
+        let mut flush = ending || Instant::now() >= self.next_flush;
+        let mut end = false;
+        let now = (self.clock)();
+        {
+            let mut state = self.state.write();
+            for command in group {
+                answers.push(match command {
+                    Command::Register(node, reply) => answer(reply, state.register(&mut turn, *node)),
+                    Command::Decide(decided, reply) => answer(reply, state.decide(&mut turn, &decided, now)),
+                    Command::Describe(described, reply) => answer(reply, state.describe(&mut turn, &described, now)),
+                    Command::Sweep(reply) => answer(reply, Ok(state.sweep(&mut turn, now))),
+                    Command::Flush(reply) => {
+                        flush = true;
+                        answer(reply, Ok(()))
+                    }
+                    Command::Close(reply) => {
+                        (flush, end) = (true, true);
+                        answer(reply, Ok(()))
+                    }
+                });
+            }
+            state.fill(&mut turn, flush);
+        }
+        if flush {
+            self.next_flush = Instant::now() + flush_interval();
+        }
+        let written = if turn.batch.is_empty() { Ok(()) } else { self.store.write(&turn.batch) };
+        let outcome = match written {
+            Ok(()) => {
+                self.state.write().written(turn, now);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "the registry could not write; what was asked for is refused and may be asked for again");
+                self.state.write().take_back(turn);
+                Err(ApiError::unavailable("the registry cannot write to its disk now; nothing was changed")
+                    .with_code("storage"))
+            }
+        };
+        for answer in answers {
+            answer(outcome.clone());
+        }
+        end
+    }
+}
+
+/// The result of a change, to be sent when it is known whether it could be written.
+fn answer<T: Send + 'static>(reply: Reply<T>, result: Result<T, ApiError>) -> Answer {
+    Box::new(move |written| {
+        // Whoever asked may have gone.
+        let _ = reply.send(written.and(result));
+    })
+}

@@ -98,6 +98,11 @@ impl Home {
         self.or_of_network(self.sovereign_key(), "sovereign.json")
     }
 
+    /// The validator's key file to read: the home's, else that of its network's first validator.
+    pub fn known_validator_key(&self) -> PathBuf {
+        self.or_of_network(self.validator_key(), "validator-0/validator.json")
+    }
+
     /// The configuration of the node to talk to: the home's, else that of its network's first validator.
     pub fn known_node_config(&self) -> PathBuf {
         self.or_of_network(self.node_config(), "validator-0/node.toml")

@@ -159,7 +159,7 @@ pub fn locate_key(home: &Home, text: &str) -> PathBuf {
     }
     match text {
         "sovereign" => home.known_sovereign_key(),
-        "validator" => home.validator_key(),
+        "validator" => home.known_validator_key(),
         name => match name.parse::<Username>() {
             Ok(username) => home.user_key(username.as_str()),
             Err(_) => given.to_owned(),

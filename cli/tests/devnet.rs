@@ -176,8 +176,13 @@ fn validators_do_not_outlive_a_killed_devnet() {
 fn a_validator_that_cannot_start_is_named_with_its_reason() {
     let net = Devnet::new(1);
     let port: u16 = net.base.parse().unwrap();
-    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).unwrap();
-    net.run(&["--validators", "1"]).fails(1, &["validator-0 ended by itself", "in use", "node.log"]);
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).unwrap();
+    net.run(&["--validators", "1"]).fails(2, &["validator-0's HTTP", "is in use", "--base-port"]);
+    assert!(!net.home.beside("net").exists(), "nothing was started, so nothing is left behind");
+    drop(taken);
+    net.run(&["--validators", "1", "--keep", "--warm-up", "0", "--seconds", "1"]).ok();
+    std::fs::write(net.home.beside("net/validator-0/validator.json"), "{}").unwrap();
+    net.run(&[]).fails(1, &["validator-0 ended by itself", "validator.json", "node.log"]);
     assert!(net.home.beside("net/validator-0/node.log").exists());
 }
 

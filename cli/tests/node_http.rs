@@ -133,9 +133,7 @@ impl Stream {
 fn lone_validator(home: &TestHome) -> (Running, SocketAddr) {
     let path = home.path("node.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    // Small segments: a restart looks through the whole last one.
-    let text = text.replace("# http = \"127.0.0.1:9001\"", "http = \"127.0.0.1:0\"");
-    std::fs::write(&path, text.replace("segment_mib = 256", "segment_mib = 64")).unwrap();
+    std::fs::write(&path, text.replace("# http = \"127.0.0.1:9001\"", "http = \"127.0.0.1:0\"")).unwrap();
     let log = std::fs::File::create(home.beside("node.log")).unwrap();
     let mut child = home.command(&["validator", "--json"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut line = String::new();
@@ -318,7 +316,7 @@ fn four_validators_show_their_votes_and_links() {
     let victim = ask(http[3], "/health")["validator"].clone();
     let log = std::fs::read_to_string(home.beside("net/validator-3/node.log")).unwrap();
     let started = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let id = started.filter_map(|line| line["pid"].as_i64()).last().unwrap();
+    let id = started.filter_map(|line| line["pid"].as_i64()).next_back().unwrap();
     let id = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
     let mut is_told = |connected: bool| {
         stream

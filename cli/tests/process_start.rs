@@ -20,12 +20,13 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// An offset at which all ports of three validators are free now.
+/// An offset at which all ports of four validators are free now.
 fn port_offset() -> u16 {
     let first = 20_000 + (std::process::id() % 200) as u16 * 100;
     let is_free = |offset: u16| {
-        let udp = [0, 2, 10, 12, 20, 22].iter().all(|port| UdpSocket::bind(local(9_000 + offset + port)).is_ok());
-        let tcp = [9_001, 9_011, 9_021, 8_080, 8_081, 8_082, 8_190, 8_191];
+        let udp =
+            [0, 2, 10, 12, 20, 22, 30, 32].iter().all(|port| UdpSocket::bind(local(9_000 + offset + port)).is_ok());
+        let tcp = [9_001, 9_011, 9_021, 9_031, 8_080, 8_081, 8_082, 8_083, 8_190, 8_191];
         udp && tcp.iter().all(|port| TcpListener::bind(local(port + offset)).is_ok())
     };
     (0..100).map(|step| first + step * 7).find(|offset| is_free(*offset)).expect("free ports on loopback")
@@ -90,9 +91,9 @@ impl Network {
 fn a_network_starts_takes_in_a_validator_survives_a_fault_and_stops() {
     let network = Network { home: TestHome::empty(), offset: port_offset() };
     let offset = network.offset.to_string();
-    let start = ["start", "--validators", "1", "--accounts", "50", "--port-offset", &offset, "--json"];
+    let start = ["start", "--validators", "3", "--accounts", "50", "--port-offset", &offset, "--json"];
     let started = network.home.tana(&start).json(0);
-    assert_eq!(started["validators"].as_array().unwrap().len(), 1, "{started}");
+    assert_eq!(started["validators"].as_array().unwrap().len(), 3, "{started}");
 
     // A second start changes nothing.
     let pid = network.validator(0)["pid"].clone();
@@ -118,28 +119,29 @@ fn a_network_starts_takes_in_a_validator_survives_a_fault_and_stops() {
     let id = registered["nodeId"].as_str().unwrap().to_owned();
     assert_eq!(network.json(8_190, "/info")["nodes"]["pending"], 1);
     network.home.tana(&["mesh", "approve", &id]).ok();
-    network.until("the vote of the new validator", || network.validator(1)["health"]["voting"].as_bool()?.then_some(()));
+    network
+        .until("the vote of the new validator", || network.validator(3)["health"]["voting"].as_bool()?.then_some(()));
     network.until("its heartbeat", || {
         let node = network.json(8_190, &format!("/nodes/{id}"));
         (node["node"]["status"] == "active" && node["node"]["last_heartbeat"].is_u64()).then_some(())
     });
-    assert_eq!(network.json(8_080, "/validators")["validators"].as_array().unwrap().len(), 2);
+    assert_eq!(network.json(8_080, "/validators")["validators"].as_array().unwrap().len(), 4);
 
     // The chaos panel acts for whoever knows its secret, and for nobody else.
     let token = std::fs::read_to_string(network.home.path("network/chaos.token")).unwrap();
     let body = format!("{{\"validatorId\":\"{id}\"}}");
     assert_eq!(network.chaos("kill-validator", "not the secret", &body), 401);
-    assert!(network.validator(1)["pid"].is_u64());
+    assert!(network.validator(3)["pid"].is_u64());
     assert_eq!(network.chaos("kill-validator", token.trim(), &body), 200);
-    assert!(network.validator(1)["pid"].is_null());
+    assert!(network.validator(3)["pid"].is_null());
     assert_eq!(network.chaos("recover-all", token.trim(), "{}"), 200);
     network.until("the vote of the validator that was killed", || {
-        network.validator(1)["health"]["voting"].as_bool()?.then_some(())
+        network.validator(3)["health"]["voting"].as_bool()?.then_some(())
     });
 
     // The end: nothing runs, and its ports are free.
     let stopped = network.home.tana(&["stop", "--json"]).json(0);
-    assert_eq!(stopped["stopped"], 4, "{stopped}");
+    assert_eq!(stopped["stopped"], 8, "{stopped}");
     network.home.tana(&["status"]).fails(1, &["nothing of the network runs"]);
     assert!(TcpListener::bind(local(8_190 + network.offset)).is_ok());
     network.home.tana(&["stop", "--delete"]).ok();

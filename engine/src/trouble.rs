@@ -37,7 +37,9 @@ impl TroubleFile {
     pub fn read(path: &Path) -> Result<Self, String> {
         match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Ok(found) if found.len() > FILE_BYTES_MAX => return Err(format!("it is longer than {FILE_BYTES_MAX} bytes")),
+            Ok(found) if found.len() > FILE_BYTES_MAX => {
+                return Err(format!("it is longer than {FILE_BYTES_MAX} bytes"));
+            }
             _ => {}
         }
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
@@ -74,7 +76,9 @@ fn look(path: &Path, trouble: &Weak<Trouble>) {
                     seen = Some(changed);
                 }
                 // It may be half written: it is read again at the next look.
-                Err(error) => tracing::warn!(path = %path.display(), error, "trouble cannot be read; it stays as it was"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), error, "trouble cannot be read; it stays as it was")
+                }
             }
         }
         drop(trouble);

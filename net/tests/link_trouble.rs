@@ -28,7 +28,8 @@ async fn a_cut_ends_the_link_and_it_comes_back_when_the_cut_is_gone() {
     b.connected_to(&a).await;
     trouble_a.set(BTreeSet::from([b.address]), Duration::ZERO);
     trouble_b.set(BTreeSet::from([a.address]), Duration::ZERO);
-    until("the end of the link", || (!a.links.is_connected(&b.key()) && !b.links.is_connected(&a.key())).then_some(())).await;
+    until("the end of the link", || (!a.links.is_connected(&b.key()) && !b.links.is_connected(&a.key())).then_some(()))
+        .await;
     assert!(trouble_a.lost() > 0 && trouble_b.lost() > 0);
     trouble_a.set(BTreeSet::new(), Duration::ZERO);
     trouble_b.set(BTreeSet::new(), Duration::ZERO);

@@ -121,7 +121,7 @@ fn show(key: &str, secret: bool, home: &Home, output: &Output) -> Result<(), Cli
 }
 
 fn list(home: &Home, output: &Output) -> Result<(), CliError> {
-    let mut paths = vec![home.validator_key(), home.known_sovereign_key()];
+    let mut paths = vec![home.known_validator_key(), home.known_sovereign_key()];
     if let Ok(entries) = std::fs::read_dir(home.users()) {
         let mut users: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         users.retain(|path| path.extension().is_some_and(|extension| extension == "json"));

@@ -54,7 +54,8 @@ impl LinkTransport {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(TransportError::Runtime)?;
         let entered = runtime.enter();
-        let (links, inbound) = Links::start(LinkConfig { key, genesis_hash, listen, limits: LinkLimits::default(), trouble: None })?;
+        let (links, inbound) =
+            Links::start(LinkConfig { key, genesis_hash, listen, limits: LinkLimits::default(), trouble: None })?;
         links.set_peers(peers);
         drop(entered);
         // What comes on other channels is thrown away with their ends.

@@ -203,13 +203,9 @@ impl Links {
         if let Some(trouble) = config.trouble {
             socket = Arc::new(TroubledSocket::new(socket, trouble, runtime.clone()));
         }
-        let endpoint = Endpoint::new_with_abstract_socket(
-            EndpointConfig::default(),
-            Some(server),
-            socket,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(listen_error)?;
+        let endpoint =
+            Endpoint::new_with_abstract_socket(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
+                .map_err(listen_error)?;
         let mut receivers = Vec::with_capacity(CHANNELS);
         let senders = std::array::from_fn(|channel| {
             let (sender, receiver) = inbound(channel as u8);

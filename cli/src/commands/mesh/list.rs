@@ -61,7 +61,7 @@ pub fn list(status: Option<StatusChoice>, mesh: &MeshArguments, home: &Home, out
 pub fn status(id: Option<&str>, mesh: &MeshArguments, home: &Home, output: &Output) -> Result<(), CliError> {
     let mesh = Mesh::new(&mesh.meshes, home)?;
     let Some(id) = id else {
-        let info: InfoAnswer = runtime()?.block_on(mesh.get("/info"))?;
+        let info: InfoAnswer = runtime()?.block_on(mesh.get(&["info"], &[]))?;
         output.result(&info, |output| {
             let count = |count: usize| grouped(count as u64);
             output.pairs([
@@ -75,7 +75,7 @@ pub fn status(id: Option<&str>, mesh: &MeshArguments, home: &Home, output: &Outp
         return Ok(());
     };
     check_id(id)?;
-    let answer: NodeAnswer = runtime()?.block_on(mesh.get(&format!("/nodes/{id}")))?;
+    let answer: NodeAnswer = runtime()?.block_on(mesh.get(&["nodes", id], &[]))?;
     output.result(&answer, |output| {
         let (node, row) = (&answer.node, &answer.node.row);
         let time = |ms: Option<u64>| ms.map_or_else(|| "never".to_owned(), iso8601);

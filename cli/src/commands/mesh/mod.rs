@@ -58,13 +58,15 @@ pub async fn nodes(mesh: &Mesh, status: Option<NodeStatus>) -> Result<Vec<NodeVi
     let statuses = status.map_or_else(|| NodeStatus::ALL.to_vec(), |status| vec![status]);
     let mut all = Vec::new();
     for status in statuses {
-        let mut after = String::new();
+        let mut after: Option<String> = None;
         for _ in 0..PAGES_MAX {
-            let page: NodeList = mesh.get(&format!("/nodes?status={}{after}", status.name())).await?;
+            let mut query = vec![("status", status.name())];
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let page: NodeList = mesh.get(&["nodes"], &query).await?;
             all.extend(page.nodes);
-            match page.next {
-                Some(next) => after = format!("&after={next}"),
-                None => break,
+            after = page.next;
+            if after.is_none() {
+                break;
             }
         }
     }

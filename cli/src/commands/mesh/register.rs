@@ -47,7 +47,7 @@ pub fn run(arguments: &RegisterArguments, home: &Home, output: &Output) -> Resul
         signature: String::new(),
         timestamp: None,
     };
-    let answer: RegisterAnswer = runtime()?.block_on(mesh.post("/register", &request.sign(&key, now_ms())))?;
+    let answer: RegisterAnswer = runtime()?.block_on(mesh.post(&["register"], &request.sign(&key, now_ms())))?;
     output.result(&answer, |output| {
         output.line(format!("{} is {} in the mesh", answer.node_id, answer.status.name()));
         output.note(format!("next, the sovereign: tana mesh approve {}", answer.node_id));

@@ -50,15 +50,8 @@ async fn approve(starting: &Starting<'_>, patience: Duration, is_stopping: &dyn 
                 Some(NodeStatus::Pending) => {
                     let request =
                         DecisionRequest::signed(Decision::Approve, &place.id(), &sovereign, now_ms(), &new_nonce()?);
-                    let answer = mesh.try_post::<DecisionAnswer>(&format!("/approve/{}", place.id()), &request).await?;
-                    if let Err(refusal) = answer {
-                        live.clear();
-                        return Err(CliError::Node(format!(
-                            "the mesh does not let {} in: {}",
-                            place.id(),
-                            refusal.error
-                        )));
-                    }
+                    let path = ["approve", &place.id()];
+                    mesh.post::<DecisionAnswer>(&path, &request).await.inspect_err(|_| live.clear())?;
                 }
                 Some(NodeStatus::Offline) | None => {}
             }

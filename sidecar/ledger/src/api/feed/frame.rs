@@ -36,7 +36,7 @@ impl Frame {
     }
 
     fn bytes(&self) -> usize {
-        self.text.as_bytes().len() + self.event.len()
+        self.text.len() + self.event.len()
     }
 }
 

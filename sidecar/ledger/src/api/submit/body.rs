@@ -124,7 +124,8 @@ pub fn parse(
         let decoded: Decoded = read(fields)?;
         encode(&decoded, &given, chain)?
     };
-    Ok(Parsed { ranges: vec![0..bytes.len()], bytes: bytes.into(), is_list: false })
+    let whole = 0..bytes.len();
+    Ok(Parsed { ranges: Vec::from([whole]), bytes: bytes.into(), is_list: false })
 }
 
 /// The fields as a `T`, with a refusal that names the field.

@@ -180,13 +180,16 @@ pub struct CreateUserRequest {
     pub nonce: Option<u64>,
 }
 
+/// Makes the fields of a transaction of what a request's body holds.
+type ToFields = fn(Map<String, Value>) -> Result<Map<String, Value>, ApiError>;
+
 /// Follows what passed and gives each transaction its outcome.
 async fn run(
     state: &ApiState,
     raw: Raw,
     query: SubmitQuery,
     kind: Option<Kind>,
-    to_fields: fn(Map<String, Value>) -> Result<Map<String, Value>, ApiError>,
+    to_fields: ToFields,
 ) -> Result<(Vec<Outcome>, bool), Refusal> {
     let (until, time) = query.read()?;
     let parsed = Arc::new(parse(&raw, state.chain(), to_fields)?);

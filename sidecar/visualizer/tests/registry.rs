@@ -36,7 +36,7 @@ async fn a_node_that_is_approved_is_followed_and_one_that_is_denied_is_not() {
 
     let http = FakeValidator::start(1, 1);
     let consensus =
-        Service { kind: "consensus".to_owned(), port: http.address.port(), public_key: public(&node).to_string() };
+        Service { kind: "consensus".to_owned(), port: http.address.port() - 1, public_key: public(&node).to_string() };
     let request = RegisterRequest {
         node_id: "val_1".to_owned(),
         public_key: String::new(),

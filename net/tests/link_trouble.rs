@@ -15,6 +15,7 @@ fn troubled(number: u8) -> (Node, Arc<Trouble>) {
     let given = trouble.clone();
     let node = Node::start(number, |config| {
         config.trouble = Some(given);
+        config.limits.keep_alive = Duration::from_millis(200);
         config.limits.idle_timeout = Duration::from_secs(1);
     });
     (node, trouble)

@@ -19,7 +19,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http_body_util::Limited;
+use http_body_util::{BodyExt, Limited};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -32,6 +32,8 @@ pub use rate::{ADDRESSES_MAX, Limiter, Rate};
 pub const BODY_BYTES: usize = 64 * 1_024;
 /// How long a request may take until its answer begins, when nothing else is configured.
 pub const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Bytes of a refused body that are read and dropped before its connection may end.
+const DRAINED_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 /// Bytes of a plain error's text that are taken over into JSON.
 const PLAIN_ERROR_BYTES_MAX: usize = 4 * 1_024;
 
@@ -112,9 +114,16 @@ async fn limit_body(State(bytes_max): State<usize>, request: Request, next: Next
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| usize::try_from(bytes).map_or(true, |bytes| bytes > bytes_max)) {
+        drain(request.into_body()).await;
         return ApiError::too_large(format!("the body is larger than {bytes_max} bytes")).into_response();
     }
     next.run(request.map(|body| Body::new(Limited::new(body, bytes_max)))).await
+}
+
+/// Reads and drops a body that is refused, so that a client that still sends it gets the answer and not a broken connection.
+async fn drain(body: Body) {
+    let mut body = Limited::new(body, DRAINED_BYTES_MAX);
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 /// Refusals that a library wrote (a path that is not there, a query that cannot be read) get the form that all others have.

@@ -35,7 +35,7 @@ const LOOKS_PER_LOG: u32 = 50;
 /// [`CliError::Node`] when the node does not start or stops by itself.
 pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Result<(), CliError> {
     if arguments.own_session {
-        super::start::flood::leave_session();
+        super::start::processes::leave_session();
     }
     let config = configuration(arguments, home)?;
     let quiet = Output::new(true);

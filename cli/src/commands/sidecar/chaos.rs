@@ -158,7 +158,7 @@ impl Hands {
         found.ok_or_else(|| ChaosError::UnknownValidator(id.to_owned()))
     }
 
-    /// Kills a validator and waits for its end. Its record stays, so that it counts as stopped and not as unknown.
+    /// Kills a validator and waits for its end.
     fn kill(&self, place: &Place) -> Result<(), ChaosError> {
         let name = place.validator();
         let Some(record) = self.processes.running(&name) else {

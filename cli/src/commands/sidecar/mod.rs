@@ -31,8 +31,8 @@ use tana_visualizer::{DevnetToken, PageOptions, RegistryNodes, Visualizer, chaos
 use self::chain::OfChain;
 use self::chaos::LocalChaos;
 use self::config::{LedgerSection, MeshSection, SidecarConfig, VisualizerSection};
-use crate::commands::start::flood::leave_session;
 use crate::commands::start::layout::{LEDGER_PORT, node_id};
+use crate::commands::start::processes::leave_session;
 use crate::error::CliError;
 use crate::keys::public_key;
 use crate::output::Output;

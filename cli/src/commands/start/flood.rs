@@ -11,6 +11,7 @@ use tx_gen::{Flood, FloodConfig, Load, LoadPlan, Pace, Report, StopHandle, Targe
 
 use super::arguments::FloodArguments;
 use super::layout::{Place, network_folder, places};
+use super::processes::leave_session;
 use crate::commands::devnet::arguments::FloodPace;
 use crate::commands::devnet::network::Network;
 use crate::error::CliError;
@@ -78,11 +79,6 @@ pub fn run(arguments: &FloodArguments, home: &Home, output: &Output) -> Result<(
         ));
     });
     Ok(())
-}
-
-/// Leaves the terminal's session, so that closing it does not end this process. A process that leads a group already stays where it is.
-pub fn leave_session() {
-    let _ = rustix::process::setsid();
 }
 
 /// What all rounds did.

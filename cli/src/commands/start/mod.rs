@@ -25,7 +25,10 @@ use serde_json::json;
 use self::arguments::{StartArguments, VALIDATORS};
 use self::layout::{LINKS_PORT, Place, chaos_token, network_folder, pids_folder, places};
 use self::processes::Processes;
+use crate::commands::devnet::arguments::FloodPace;
 use crate::commands::devnet::network::{Network, NetworkPlan};
+use crate::commands::devnet::ports::{check_tcp, check_udp};
+use crate::commands::devnet::process::tail;
 use crate::error::CliError;
 use crate::home::Home;
 use crate::http::client::get;
@@ -157,8 +160,7 @@ impl Starting<'_> {
         self.processes.start(&place.sidecar(), &self.program, &arguments, &place.sidecar_log()).map(drop)
     }
 
-    fn start_flood(&self, pace: crate::commands::devnet::arguments::FloodPace) -> Result<(), CliError> {
-        use crate::commands::devnet::arguments::FloodPace;
+    fn start_flood(&self, pace: FloodPace) -> Result<(), CliError> {
         if self.processes.running(FLOOD).is_some() {
             self.output.note("a flood is under way already; it goes on as it is");
             return Ok(());
@@ -175,7 +177,6 @@ impl Starting<'_> {
 
     /// Every port of what is about to start is free.
     fn check_ports(&self) -> Result<(), CliError> {
-        use crate::commands::devnet::ports::{check_tcp, check_udp};
         for place in &self.places {
             if self.processes.running(&place.validator()).is_none() {
                 check_udp(&place.validator(), "links", place.links)?;
@@ -251,7 +252,7 @@ impl Starting<'_> {
                 return Err(CliError::Node(format!(
                     "{name} ended by itself; the end of {}:\n{}",
                     record.log.display(),
-                    crate::commands::devnet::process::tail(&record.log)
+                    tail(&record.log)
                 )));
             }
         }

@@ -84,7 +84,7 @@ impl Processes {
     }
 
     /// Starts `program` with `arguments` as `name`; what it says is added to `log`. It must leave the session by itself
-    /// (`--own-session`), so that a closed terminal does not end it.
+    /// (`--own-session`, [`leave_session`]), so that a closed terminal does not end it.
     ///
     /// # Errors
     /// [`CliError`] when a file cannot be written or the system gives no process.
@@ -123,6 +123,11 @@ impl Processes {
         names.iter().for_each(|name| self.forget(name));
         late.into_iter().map(|(name, _)| name.clone()).collect()
     }
+}
+
+/// Leaves the terminal's session, so that closing it does not end this process. A process that leads a group already stays where it is.
+pub fn leave_session() {
+    let _ = rustix::process::setsid();
 }
 
 /// Waits until none runs or `patience` is over; gives those that still run.

@@ -246,8 +246,10 @@ impl Client {
 
     /// Reads the next frame and takes it in.
     pub async fn next(&mut self) {
+        // One deadline for all: the server's pings are no frame, and come for ever.
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("a frame in time");
+            let message = tokio::time::timeout_at(deadline, self.socket.next()).await.expect("a frame in time");
             match message.expect("the socket stays open").unwrap() {
                 Message::Text(text) => {
                     self.model.take(&text).unwrap();

@@ -143,7 +143,7 @@ pub struct CheckpointFeed {
 impl CheckpointFeed {
     /// Begins a checkpoint if one is due, or wished for at this height, and the last one is done; to be called right behind every block.
     pub fn begin_if_due(&mut self, state: &mut State, now_ns: u64) -> bool {
-        let is_due = match self.wishes.executed(state.progress().height) {
+        let is_due = match self.wishes.behind(state) {
             CheckpointWish::AsUsual => now_ns >= self.next_ns,
             CheckpointWish::Wait => false,
             CheckpointWish::Now => true,

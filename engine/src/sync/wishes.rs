@@ -1,9 +1,15 @@
 //! Which boundary somebody wants a snapshot of. The execute stage asks at every block whether to begin a checkpoint there, so this is a few atomics.
 //!
+//! The node itself wants one of the end of every epoch behind which a validator is added: with set changes known two epochs ahead, that is the last
+//! boundary which the set before it attests for sure. In a small set the newcomer's vote is needed from its first block on, and a later boundary would
+//! be attested only by a block that cannot come without it.
+//!
 //! A wish is for one height, the last of an epoch, and lapses when that height has passed without a checkpoint: then whoever asked asks again. While
 //! a wished height is near, no other checkpoint is begun, so that none is under way when it comes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tana_execute::{CHANGE_EPOCHS_AHEAD, State};
 
 /// Heights before a wished one in which no other checkpoint is begun.
 const CLEARANCE: u64 = 1_024;
@@ -58,6 +64,16 @@ impl Wishes {
     /// The wished height; 0 for none.
     pub fn wished(&self) -> u64 {
         self.wished.load(Ordering::Acquire)
+    }
+
+    /// Hears of the state behind a block; tells what to do about a checkpoint there.
+    pub fn behind(&self, state: &State) -> CheckpointWish {
+        let height = state.progress().height;
+        let newcomers = state.epoch_of(height).saturating_add(CHANGE_EPOCHS_AHEAD);
+        if state.validator_changes().iter().any(|change| change.add && change.epoch == newcomers) {
+            self.wish(self.next_boundary());
+        }
+        self.executed(height)
     }
 
     /// Hears that `height` was executed; tells what to do about a checkpoint there.

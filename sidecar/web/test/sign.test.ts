@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { ApiError } from "../src/api/http";
 import type { About, Submitted, User, ValidatorSet } from "../src/api/ledger";
-import { changeSet, checkGrowth, type LedgerForChange } from "../src/api/membership";
+import { changeSet, type LedgerForChange } from "../src/api/membership";
 import { readKeyFile } from "../src/crypto/keyfile";
 import { decide, decisionText, freshNonce, signText } from "../src/crypto/text";
 import { signTransaction, transfer, validatorSetChange } from "../src/crypto/transaction";
@@ -150,19 +150,5 @@ describe("a change of the validator set", () => {
     const known = ledgerThat("sovereign", new ApiError(422, "validator_exists", "It is one already"), applied);
     await expect(changeSet(await readKeyFile(file), true, "09".repeat(32), "a:1", known.to)).rejects.toThrow("already");
     expect(known.sent).toHaveLength(1);
-  });
-});
-
-describe("growing the validator set", () => {
-  it("refuses the second and the third, whose votes would be needed before they have the state", () => {
-    const refused = Array.from({ length: 20 }, (_, count) => count).filter((count) => {
-      try {
-        checkGrowth(count);
-        return false;
-      } catch {
-        return true;
-      }
-    });
-    expect(refused).toEqual([1, 2]);
   });
 });

@@ -10,7 +10,7 @@ use tana_mesh::wire::{ChainStanding, Decision, DecisionAnswer, DecisionRequest, 
 use super::arguments::DecideArguments;
 use super::client::Mesh;
 use super::list::check_id;
-use super::{new_nonce, nodes};
+use super::new_nonce;
 use crate::arguments::NodeArguments;
 use crate::commands::submit;
 use crate::commands::submit::arguments::{SubmitArguments, SubmitKind, SubmitOptions};
@@ -34,11 +34,6 @@ pub fn run(decision: Decision, arguments: &DecideArguments, home: &Home, output:
     check_id(&arguments.id)?;
     let mesh = Mesh::new(&arguments.mesh.meshes, home)?;
     let file = keys::read_key_file(&keys::locate_key(home, &arguments.key), output)?;
-    if decision == Decision::Approve && !arguments.no_chain {
-        let standings = runtime()?.block_on(nodes(&mesh, None))?.into_iter().filter(|node| node.row.id != arguments.id);
-        let in_set = standings.filter(|node| node.row.chain == Some(ChainStanding::InSet)).count();
-        check_growth(in_set)?;
-    }
     let request = DecisionRequest::signed(decision, &arguments.id, &file.key, now_ms(), &new_nonce()?);
     let path = [decision.verb(), arguments.id.as_str()];
     let answer: DecisionAnswer = runtime()?.block_on(mesh.post(&path, &request))?;
@@ -53,23 +48,6 @@ pub fn run(decision: Decision, arguments: &DecideArguments, home: &Home, output:
         return Ok(());
     }
     change_set(decision, link, arguments, home, output)
-}
-
-/// Refuses to add a validator whose vote would be needed before it can have taken the state in: it takes in the state of an epoch's end once a
-/// block of the next epoch has attested that, and there would be no such block without it. The second and the third validator are so.
-///
-/// # Errors
-/// [`CliError::Usage`].
-fn check_growth(in_set: usize) -> Result<(), CliError> {
-    let quorum = |validators: usize| validators - validators.saturating_sub(1) / 3;
-    if in_set == 0 || quorum(in_set + 1) <= in_set {
-        return Ok(());
-    }
-    Err(CliError::Usage(format!(
-        "a chain of {in_set} cannot take in one more while it runs: with {} validators every block needs all of them, and the new one can only take the \
-         state in while blocks are made; begin the chain with at least 3 validators, or use --no-chain for the registry alone",
-        in_set + 1
-    )))
 }
 
 fn change_set(
@@ -126,16 +104,4 @@ fn epoch(arguments: &NodeArguments, home: &Home) -> Result<u64, CliError> {
             )),
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_validator_whose_vote_is_needed_at_once_is_refused() {
-        let refused: Vec<usize> = (0..20).filter(|in_set| check_growth(*in_set).is_err()).collect();
-        assert_eq!(refused, [1, 2]);
-        assert!(check_growth(1).unwrap_err().to_string().contains("--no-chain"));
-    }
 }

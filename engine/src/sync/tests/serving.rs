@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::world::{EPOCH_BLOCKS, World};
+use tana_types::key::PublicKey;
+use tana_types::payload::Payload;
+
+use super::world::{EPOCH_BLOCKS, World, sovereign, validator};
 use crate::sync::message::{Answer, Object, Refusal, Request};
 use crate::sync::snapshot::{IDLE, SNAPSHOTS_MAX};
 use crate::sync::wishes::{CheckpointWish, Wishes};
@@ -21,6 +24,30 @@ fn a_wish_is_for_the_next_boundary_and_lapses_behind_it() {
     assert_eq!(wishes.executed(2_001), CheckpointWish::AsUsual);
     assert_eq!(wishes.next_boundary(), 4_000);
     assert!(wishes.is_boundary(4_000) && !wishes.is_boundary(0) && !wishes.is_boundary(4_001));
+}
+
+#[test]
+fn a_newcomer_finds_a_snapshot_that_the_set_before_it_attests() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path(), 50);
+    world.steps_to(3);
+    let change = |add, number, epoch, address| Payload::ValidatorSetChange {
+        add,
+        validator: PublicKey(validator(number)),
+        epoch,
+        address,
+    };
+    let transactions = vec![
+        world.signed(&sovereign(), &change(true, 9, 3, "127.0.0.1:9990")),
+        world.signed(&sovereign(), &change(false, 0, 5, "")),
+    ];
+    world.step(transactions);
+    world.steps_to(2 * EPOCH_BLOCKS - 1);
+    assert!(world.snapshots.heights().is_empty(), "the set of epoch 3 is not settled yet");
+    world.steps_to(3 * EPOCH_BLOCKS);
+    assert_eq!(world.snapshots.heights(), [2 * EPOCH_BLOCKS], "nobody asked, and epoch 2 goes on without the newcomer");
+    world.steps_to(6 * EPOCH_BLOCKS);
+    assert_eq!(world.snapshots.heights(), [2 * EPOCH_BLOCKS], "who leaves needs none");
 }
 
 fn ask(world: &World, request: Request) -> Answer {

@@ -17,6 +17,7 @@
 //! - [`crash`], [`disk_full`]: kills and a full disk.
 //! - [`held_back`]: a flood at more than execution may take.
 //! - [`idle`], [`misbehave`]: idle connections and clients that break the protocol.
+//! - [`sidecar`]: the ledger API beside a validator: what it can bear, and what it costs.
 //! - [`dice`], [`output`]: random choices from one seed; results as JSON.
 
 pub mod ceiling;
@@ -37,6 +38,7 @@ pub mod output;
 pub mod post_verify;
 pub mod reports;
 pub mod scan;
+pub mod sidecar;
 pub mod signing;
 pub mod step;
 pub mod victim;

@@ -25,7 +25,7 @@ pub mod store;
 pub mod wire;
 mod writer;
 
-pub use chain::{FixedSovereigns, Sovereigns, ValidatorSet};
+pub use chain::{FixedSovereigns, Members, Sovereigns, ValidatorSet};
 pub use change::{Change, ChangeKind, Snapshot};
 pub use config::MeshConfig;
 pub use registry::{Page, Registry};

@@ -1,12 +1,12 @@
 //! A node as the registry holds it in memory and on disk, and how it is shown.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use tana_types::key::PublicKey;
 
-use crate::chain::ValidatorSet;
+use crate::chain::Members;
 use crate::check::{CONSENSUS, host_of};
 use crate::limits::HEARTBEATS_KEPT;
 use crate::wire::{
@@ -108,8 +108,13 @@ impl Node {
         self.services.get(CONSENSUS).map(|service| service.public_key)
     }
 
+    /// The key that it says its validator has, where that is not its own: nothing proves that the key is this node's.
+    pub fn claimed_key(&self) -> Option<PublicKey> {
+        self.validator_key().filter(|key| *key != self.public_key)
+    }
+
     /// What a validator-set transaction says of it, if it is a validator.
-    pub fn link(&self, set: Option<&dyn ValidatorSet>) -> Option<ValidatorLink> {
+    pub fn link(&self, members: Option<&Members>) -> Option<ValidatorLink> {
         let service = self.services.get(CONSENSUS)?;
         let host = self.ip.as_deref().unwrap_or_else(|| host_of(&self.hostname).0);
         let address = match host.parse::<IpAddr>() {
@@ -119,17 +124,17 @@ impl Node {
         Some(ValidatorLink {
             public_key: service.public_key.to_string(),
             address: Some(address),
-            chain: self.chain(set),
+            chain: self.standing(members.map(|members| &members.decided)),
         })
     }
 
-    /// Whether its validator is in the chain's set.
-    fn chain(&self, set: Option<&dyn ValidatorSet>) -> Option<ChainStanding> {
-        let inside = set?.contains(&self.validator_key()?)?;
+    /// Whether its validator is in this set.
+    fn standing(&self, set: Option<&HashSet<PublicKey>>) -> Option<ChainStanding> {
+        let inside = set?.contains(&self.validator_key()?);
         Some(if inside { ChainStanding::InSet } else { ChainStanding::NotInSet })
     }
 
-    fn row(&self, set: Option<&dyn ValidatorSet>) -> NodeRow {
+    fn row(&self, members: Option<&Members>) -> NodeRow {
         NodeRow {
             id: self.id.clone(),
             public_key: self.public_key.to_string(),
@@ -142,12 +147,12 @@ impl Node {
             last_heartbeat: self.heartbeats.heard_at,
             registration_signature: self.registration.0.clone(),
             registration_timestamp: self.registration.1,
-            chain: self.chain(set),
+            chain: self.standing(members.map(|members| &members.now)),
         }
     }
 
     /// As `GET /nodes` shows it.
-    pub fn view(&self, set: Option<&dyn ValidatorSet>) -> NodeView {
+    pub fn view(&self, members: Option<&Members>) -> NodeView {
         let service = |(kind, record): (&String, &ServiceRecord)| ServiceRow {
             node_id: self.id.clone(),
             service_type: kind.clone(),
@@ -157,17 +162,17 @@ impl Node {
             healthy: record.health.map(|(healthy, _)| healthy),
             last_check: record.health.and_then(|(_, at)| at),
         };
-        NodeView { row: self.row(set), services: self.services.iter().map(service).collect() }
+        NodeView { row: self.row(members), services: self.services.iter().map(service).collect() }
     }
 
     /// As `GET /topology` shows it.
-    pub fn topology(&self, set: Option<&dyn ValidatorSet>) -> TopologyNode {
+    pub fn topology(&self, members: Option<&Members>) -> TopologyNode {
         let service = |(kind, record): (&String, &ServiceRecord)| Service {
             kind: kind.clone(),
             port: record.port,
             public_key: record.public_key.to_string(),
         };
-        TopologyNode { row: self.row(set), services: self.services.iter().map(service).collect() }
+        TopologyNode { row: self.row(members), services: self.services.iter().map(service).collect() }
     }
 
     /// As `GET /validators/active` shows it.

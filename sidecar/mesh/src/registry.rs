@@ -16,7 +16,7 @@ use tana_http::token::NodeStanding;
 use tana_types::key::PublicKey;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::chain::{Sovereigns, ValidatorSet};
+use crate::chain::{Members, Sovereigns, ValidatorSet};
 use crate::change::{Change, Snapshot};
 use crate::limits::{PAGE_MAX, SWEEP_INTERVAL_MS};
 use crate::node::Node;
@@ -37,6 +37,7 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
     clock: Clock,
     sovereigns: Arc<dyn Sovereigns>,
+    set: Option<Arc<dyn ValidatorSet>>,
 }
 
 impl Drop for Inner {
@@ -53,7 +54,7 @@ impl Registry {
     /// Opens the registry in `folder`, which is made with mode 0700 when it is missing.
     ///
     /// `sovereigns` says who approves, `set` who is a validator on the chain (none when the mesh does not read one), `clock` what time it is.
-    /// Both are asked under locks and must answer at once.
+    /// The set must be told at once; the sovereign's key may have to be looked for.
     ///
     /// # Errors
     /// When the folder is no folder, in use by another process, or its database cannot be read.
@@ -64,10 +65,10 @@ impl Registry {
         clock: Clock,
     ) -> Result<Self, MeshStoreError> {
         let store = Store::open(folder)?;
-        let state = Arc::new(RwLock::new(State::new(store.load()?, set, clock())));
-        let (commands, thread) = writer::start(store, state.clone(), clock.clone())?;
+        let state = Arc::new(RwLock::new(State::new(store.load()?, clock())));
+        let (commands, thread) = writer::start(store, state.clone(), set.clone(), clock.clone())?;
         let (commands, thread) = (Some(commands), Mutex::new(Some(thread)));
-        Ok(Self(Arc::new(Inner { state, commands, thread, clock, sovereigns })))
+        Ok(Self(Arc::new(Inner { state, commands, thread, clock, sovereigns, set })))
     }
 
     /// What time it is, in ms since 1970.
@@ -75,14 +76,27 @@ impl Registry {
         (self.0.clock)()
     }
 
-    /// Whether a key is sovereign now.
-    pub(crate) fn is_sovereign(&self, key: &PublicKey) -> bool {
-        self.0.sovereigns.is_sovereign(key)
+    /// Who is in the chain's set now; nothing when that cannot be said. Asked before any lock is taken.
+    pub(crate) fn members(&self) -> Option<Arc<Members>> {
+        self.0.set.as_ref()?.members()
     }
 
-    /// All keys that are sovereign now.
-    pub(crate) fn sovereign_keys(&self) -> Vec<PublicKey> {
-        self.0.sovereigns.keys()
+    /// Whether a key is sovereign now.
+    ///
+    /// # Errors
+    /// 503 when the chain cannot be asked.
+    pub(crate) fn is_sovereign(&self, key: &PublicKey) -> Result<bool, ApiError> {
+        self.0.sovereigns.is_sovereign(key).ok_or_else(chain_unknown)
+    }
+
+    /// All keys that are sovereign now. To find them may take a look through all accounts.
+    ///
+    /// # Errors
+    /// 503 when the chain cannot be asked.
+    pub(crate) async fn sovereign_keys(&self) -> Result<Vec<PublicKey>, ApiError> {
+        let sovereigns = self.0.sovereigns.clone();
+        let found = tokio::task::spawn_blocking(move || sovereigns.keys()).await;
+        found.ok().flatten().ok_or_else(chain_unknown)
     }
 
     /// The nodes, for changes that need no disk.
@@ -143,7 +157,8 @@ impl Registry {
     /// All nodes now. To follow what happens then, [`Registry::subscribe`] first, and pass over changes whose number is not behind the
     /// snapshot's.
     pub fn snapshot(&self) -> Snapshot {
-        self.state().read().snapshot()
+        let members = self.members();
+        self.state().read().snapshot(members.as_deref())
     }
 
     /// The changes from now on. Who falls behind by [`crate::limits::FEED_MAX`] is told so and takes a new snapshot.
@@ -166,9 +181,11 @@ impl Registry {
     /// # Errors
     /// 404 when it is not registered.
     pub fn node(&self, id: &str) -> Result<NodeAnswer, ApiError> {
+        let members = self.members();
+        let members = members.as_deref();
         let state = self.state().read();
         let node = state.node(id).ok_or_else(|| unknown_node(id))?;
-        Ok(NodeAnswer { node: node.view(state.set()), heartbeats: node.history() })
+        Ok(NodeAnswer { node: node.view(members), heartbeats: node.history(), validator: state.link(node, members) })
     }
 
     /// A node, as `GET /validators/{id}` has it.
@@ -181,19 +198,19 @@ impl Registry {
 
     /// Nodes of these statuses, by id.
     pub fn nodes(&self, statuses: &[NodeStatus], page: &Page) -> NodeList {
-        let (nodes, next) = self.page(statuses, page, |state, node| node.view(state.set()));
+        let (nodes, next) = self.page(statuses, page, Node::view);
         NodeList { nodes, next }
     }
 
     /// Active nodes and where their services are, by id.
     pub fn topology(&self, page: &Page) -> Topology {
-        let (nodes, next) = self.page(&[NodeStatus::Active], page, |state, node| node.topology(state.set()));
+        let (nodes, next) = self.page(&[NodeStatus::Active], page, Node::topology);
         Topology { nodes, next }
     }
 
     /// Active nodes as validators, by id.
     pub fn active(&self, page: &Page) -> ActiveValidators {
-        let (validators, next) = self.page(&[NodeStatus::Active], page, |_, node| node.active());
+        let (validators, next) = self.page(&[NodeStatus::Active], page, |node, _| node.active());
         ActiveValidators { validators, next }
     }
 
@@ -201,8 +218,9 @@ impl Registry {
         &self,
         statuses: &[NodeStatus],
         page: &Page,
-        show: impl Fn(&State, &Node) -> T,
+        show: impl Fn(&Node, Option<&Members>) -> T,
     ) -> (Vec<T>, Option<String>) {
+        let members = self.members();
         let state = self.state().read();
         let limit = page.limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
         let mut nodes = state.nodes_after(page.after.as_deref()).filter(|node| statuses.contains(&node.status));
@@ -211,15 +229,18 @@ impl Registry {
             .by_ref()
             .take(limit)
             .inspect(|node| last = Some(node.id.clone()))
-            .map(|node| show(&state, node))
+            .map(|node| show(node, members.as_deref()))
             .collect();
         let next = if nodes.next().is_some() { last } else { None };
         (shown, next)
     }
 
     /// The chain's sovereign keys, and those that were described.
-    pub fn sovereigns(&self) -> SovereignList {
-        let keys = self.sovereign_keys();
+    ///
+    /// # Errors
+    /// 503 when the chain cannot be asked.
+    pub async fn sovereigns(&self) -> Result<SovereignList, ApiError> {
+        let keys = self.sovereign_keys().await?;
         let state = self.state().read();
         let described = state.descriptions();
         let others = described.keys().filter(|key| !keys.contains(key));
@@ -229,8 +250,13 @@ impl Registry {
             added_at: described.get(key).map(|description| description.added_at),
             on_chain: keys.contains(key),
         };
-        SovereignList { sovereigns: keys.iter().chain(others).map(row).collect() }
+        Ok(SovereignList { sovereigns: keys.iter().chain(others).map(row).collect() })
     }
+}
+
+/// 503: nobody can tell now who is sovereign.
+fn chain_unknown() -> ApiError {
+    ApiError::unavailable("the chain cannot be asked now who is sovereign; try again in a moment")
 }
 
 /// Which part of a list.

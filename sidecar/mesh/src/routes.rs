@@ -145,8 +145,8 @@ async fn validator(State(registry): State<Registry>, id: Id) -> Answer<Validator
     Ok(Json(registry.validator(&parameter(id)?)?))
 }
 
-async fn sovereigns(State(registry): State<Registry>) -> Json<SovereignList> {
-    Json(registry.sovereigns())
+async fn sovereigns(State(registry): State<Registry>) -> Answer<SovereignList> {
+    Ok(Json(registry.sovereigns().await?))
 }
 
 async fn add_sovereign(
@@ -160,7 +160,7 @@ async fn verify_sovereign(
     State(registry): State<Registry>,
     Body(request): Body<SovereignVerifyRequest>,
 ) -> Answer<SovereignVerifyAnswer> {
-    Ok(Json(registry.verify_sovereign(&request)?))
+    Ok(Json(registry.verify_sovereign(&request).await?))
 }
 
 /// The address that a request comes from, where the server tells.

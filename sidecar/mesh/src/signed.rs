@@ -126,7 +126,7 @@ impl Registry {
     /// `POST /approve/{nodeId}` and `POST /deny/{nodeId}`. The body comes as it is, because a stranger is refused before it is read further.
     ///
     /// # Errors
-    /// 403 a stranger, 400 a field, 404 unknown, 401 the signature, 404 not pending, 503 not writable.
+    /// 403 a stranger, 400 a field, 404 unknown, 401 the signature, 404 not pending, 503 the chain cannot be asked or the disk not written.
     pub async fn decide(
         &self,
         decision: Decision,
@@ -137,9 +137,10 @@ impl Registry {
             None | Some(Value::Null) => {
                 return Err(ApiError::bad_request("missing field `approverPublicKey`").with_code("bad_field"));
             }
-            Some(key) => {
-                key.as_str().and_then(|key| key.parse::<PublicKey>().ok()).filter(|key| self.is_sovereign(key))
-            }
+            Some(key) => match key.as_str().and_then(|key| key.parse::<PublicKey>().ok()) {
+                Some(key) => self.is_sovereign(&key)?.then_some(key),
+                None => None,
+            },
         };
         let approver = approver.ok_or_else(|| {
             ApiError::forbidden(
@@ -215,7 +216,8 @@ impl Registry {
             return Err(ApiError::bad_request(off(timestamp, now)).with_code("stale_timestamp"));
         }
         verify(&key, &heartbeat_text(id, timestamp), signature, "heartbeat:<nodeId>:<timestamp ms>", None)?;
-        self.state().write().heartbeat((id, key), (timestamp, now), ip, services)
+        let members = self.members();
+        self.state().write().heartbeat((id, key), (timestamp, now), ip, services, members.as_deref())
     }
 
     /// `POST /sovereign/add`: describes a sovereign key. It makes nobody sovereign; the chain does.
@@ -230,27 +232,34 @@ impl Registry {
         let nonce = nonce(request.nonce.clone(), form)?;
         let signature = present(request.admin_signature.as_deref(), "adminSignature", form)?;
         let text = request.text(timestamp, &nonce);
-        let signer = self.sovereign_signer(&text, signature).map_err(|why| {
+        let signer = signer_among(&self.sovereign_keys().await?, &text, signature).map_err(|why| {
             ApiError::unauthorized(format!(
                 "`adminSignature` does not count: {why}; the chain's sovereign signs {form}"
             ))
             .with_code("bad_signature")
         })?;
+        let on_chain = self.is_sovereign(&key)?;
         let described = Described { key, text: request.description, signer, timestamp, nonce };
         self.submit(|reply| Command::Describe(described, reply)).await?;
-        Ok(SovereignAddAnswer { success: true, on_chain: self.is_sovereign(&key) })
+        Ok(SovereignAddAnswer { success: true, on_chain })
     }
 
     /// `POST /sovereign/verify`.
     ///
     /// # Errors
-    /// 403 a key that is not sovereign, 401 the signature.
-    pub fn verify_sovereign(&self, request: &SovereignVerifyRequest) -> Result<SovereignVerifyAnswer, ApiError> {
+    /// 403 a key that is not sovereign, 401 the signature, 503 the chain cannot be asked.
+    pub async fn verify_sovereign(&self, request: &SovereignVerifyRequest) -> Result<SovereignVerifyAnswer, ApiError> {
         let bad = |why: String| ApiError::unauthorized(why).with_code("bad_signature");
         let key = match &request.public_key {
-            None => self.sovereign_signer(&request.message, &request.signature).map_err(bad)?,
+            None => {
+                let keys = self.sovereign_keys().await?;
+                signer_among(&keys, &request.message, &request.signature).map_err(bad)?
+            }
             Some(key) => {
-                let key = key.parse::<PublicKey>().ok().filter(|key| self.is_sovereign(key));
+                let key = match key.parse::<PublicKey>() {
+                    Ok(key) => self.is_sovereign(&key)?.then_some(key),
+                    Err(_) => None,
+                };
                 let key = key.ok_or_else(|| {
                     ApiError::forbidden("`publicKey` is not sovereign on this chain").with_code("not_sovereign")
                 })?;
@@ -259,18 +268,6 @@ impl Registry {
             }
         };
         Ok(SovereignVerifyAnswer { valid: true, public_key: key.to_string() })
-    }
-
-    /// Which sovereign key signed a text.
-    fn sovereign_signer(&self, text: &str, signature: &str) -> Result<PublicKey, String> {
-        let mut why = "no key is sovereign now".to_owned();
-        for key in self.sovereign_keys() {
-            match verify_text(&key, text, signature) {
-                Ok(()) => return Ok(key),
-                Err(error) => why = error.to_string(),
-            }
-        }
-        Err(why)
     }
 
     /// The time of a signed text, if it is there and near. A time that is not near counts as a bad signature.
@@ -282,6 +279,18 @@ impl Registry {
         }
         Ok(timestamp)
     }
+}
+
+/// Which of the keys signed a text.
+fn signer_among(keys: &[PublicKey], text: &str, signature: &str) -> Result<PublicKey, String> {
+    let mut why = "no key is sovereign now".to_owned();
+    for key in keys {
+        match verify_text(key, text, signature) {
+            Ok(()) => return Ok(*key),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(why)
 }
 
 /// Reads an object as a `T`.

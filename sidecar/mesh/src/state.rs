@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tana_http::error::ApiError;
 use tana_types::key::PublicKey;
 
-use crate::chain::ValidatorSet;
+use crate::chain::Members;
 use crate::change::{ChangeKind, Feed, Snapshot};
 use crate::limits::{
     DESCRIPTIONS_MAX, NODES_MAX, NONCE_LIFE_MS, NONCES_MAX, PENDING_LIFE_MS, PENDING_MAX, PENDING_PER_ADDRESS_MAX,
@@ -63,6 +63,8 @@ enum Undo {
 /// Changes that are written together.
 #[derive(Default)]
 pub(crate) struct Turn {
+    /// Who is in the chain's set, for what is shown of the nodes that are changed.
+    members: Option<Arc<Members>>,
     undo: Vec<Undo>,
     touched: BTreeSet<String>,
     changes: Vec<(ChangeKind, NodeView)>,
@@ -70,17 +72,25 @@ pub(crate) struct Turn {
     pub batch: Batch,
 }
 
+impl Turn {
+    /// An empty one; `members` is the chain's set now.
+    pub fn new(members: Option<Arc<Members>>) -> Self {
+        Self { members, ..Self::default() }
+    }
+}
+
 /// All nodes, and what else is remembered.
 pub(crate) struct State {
     nodes: BTreeMap<String, Node>,
     by_key: HashMap<PublicKey, String>,
+    /// Who named which validator's key without owning it.
+    claimed: HashMap<PublicKey, String>,
     count: NodeCount,
     pending_from: HashMap<Option<IpAddr>, usize>,
     nonces: HashMap<NonceKey, u64>,
     descriptions: BTreeMap<PublicKey, Description>,
     /// Ids of nodes that wait to be written, each once.
     unwritten: Vec<String>,
-    set: Option<Arc<dyn ValidatorSet>>,
     feed: Feed,
     /// When this registry began to listen, by its clock.
     since: u64,
@@ -88,16 +98,16 @@ pub(crate) struct State {
 
 impl State {
     /// What was on disk.
-    pub fn new(found: Found, set: Option<Arc<dyn ValidatorSet>>, now: u64) -> Self {
+    pub fn new(found: Found, now: u64) -> Self {
         let mut state = Self {
             nodes: BTreeMap::new(),
             by_key: HashMap::new(),
+            claimed: HashMap::new(),
             count: NodeCount::default(),
             pending_from: HashMap::new(),
             nonces: found.nonces.into_iter().collect(),
             descriptions: found.descriptions.into_iter().collect(),
             unwritten: Vec::new(),
-            set,
             feed: Feed::new(),
             since: now,
         };
@@ -124,11 +134,6 @@ impl State {
         self.nodes.range((from, Bound::Unbounded)).map(|(_, node)| node)
     }
 
-    /// Who is in the chain's set, for views of nodes.
-    pub fn set(&self) -> Option<&dyn ValidatorSet> {
-        self.set.as_deref()
-    }
-
     /// The descriptions of sovereign keys.
     pub fn descriptions(&self) -> &BTreeMap<PublicKey, Description> {
         &self.descriptions
@@ -140,14 +145,20 @@ impl State {
     }
 
     /// All nodes now.
-    pub fn snapshot(&self) -> Snapshot {
-        let nodes = self.nodes.values().map(|node| node.view(self.set())).collect();
+    pub fn snapshot(&self, members: Option<&Members>) -> Snapshot {
+        let nodes = self.nodes.values().map(|node| node.view(members)).collect();
         Snapshot { sequence: self.feed.sequence(), nodes, count: self.count }
+    }
+
+    /// What a validator-set transaction says of a node. Nothing for one that names the key of another node, which can prove it.
+    pub fn link(&self, node: &Node, members: Option<&Members>) -> Option<ValidatorLink> {
+        let is_anothers = node.claimed_key().is_some_and(|key| self.by_key.contains_key(&key));
+        if is_anothers { None } else { node.link(members) }
     }
 
     /// Sets or removes a node and all that is counted of it. Returns what was there.
     fn put(&mut self, id: String, node: Option<Node>) -> Option<Node> {
-        let added = node.as_ref().map(|node| (node.status, node.source, node.public_key));
+        let added = node.as_ref().map(|node| (node.status, node.source, node.public_key, node.claimed_key()));
         let old = match node {
             Some(node) => self.nodes.insert(id.clone(), node),
             None => self.nodes.remove(&id),
@@ -156,6 +167,11 @@ impl State {
             *self.counter(old.status) -= 1;
             self.count.total -= 1;
             self.by_key.remove(&old.public_key);
+            if let Some(claimed) = old.claimed_key()
+                && self.claimed.get(&claimed) == Some(&old.id)
+            {
+                self.claimed.remove(&claimed);
+            }
             if old.status == NodeStatus::Pending
                 && let Some(pending) = self.pending_from.get_mut(&old.source)
             {
@@ -165,9 +181,12 @@ impl State {
                 }
             }
         }
-        if let Some((status, source, key)) = added {
+        if let Some((status, source, key, claimed)) = added {
             *self.counter(status) += 1;
             self.count.total += 1;
+            if let Some(claimed) = claimed {
+                self.claimed.insert(claimed, id.clone());
+            }
             self.by_key.insert(key, id);
             if status == NodeStatus::Pending {
                 *self.pending_from.entry(source).or_default() += 1;
@@ -187,9 +206,10 @@ impl State {
 
     /// [`State::put`] in a turn.
     fn change(&mut self, turn: &mut Turn, kind: ChangeKind, id: String, node: Option<Node>) {
-        let shown = node.as_ref().map(|node| node.view(self.set()));
+        let members = turn.members.as_deref();
+        let shown = node.as_ref().map(|node| node.view(members));
         let old = self.put(id.clone(), node);
-        if let Some(view) = shown.or_else(|| old.as_ref().map(|old| old.view(self.set()))) {
+        if let Some(view) = shown.or_else(|| old.as_ref().map(|old| old.view(members))) {
             turn.changes.push((kind, view));
         }
         turn.touched.insert(id.clone());
@@ -208,6 +228,7 @@ impl State {
                 ApiError::conflict(format!("this key is registered already, as `{other}`")).with_code("duplicate_key")
             );
         }
+        self.check_claim(&node)?;
         if self.count.pending >= PENDING_MAX {
             return Err(ApiError::too_many("too many nodes wait for the sovereign; try again when some are decided")
                 .with_code("pending_full"));
@@ -225,6 +246,16 @@ impl State {
         }
         self.change(turn, ChangeKind::Registered, node.id.clone(), Some(node));
         Ok(())
+    }
+
+    /// Refuses a node that names a validator's key which another one has or names. A node that registers with the key itself is never refused
+    /// for this: it proves that the key is its own, and whoever merely named it did not.
+    fn check_claim(&self, node: &Node) -> Result<(), ApiError> {
+        let Some(claimed) = node.claimed_key() else { return Ok(()) };
+        let holder = self.by_key.get(&claimed).or_else(|| self.claimed.get(&claimed));
+        let Some(other) = holder.filter(|other| **other != node.id) else { return Ok(()) };
+        let message = format!("the key of the service `consensus` is named already, by `{other}`; name the node's own");
+        Err(ApiError::conflict(message).with_code("duplicate_key"))
     }
 
     /// Uses a nonce up, for good: also when what it was signed for is refused after this.
@@ -267,13 +298,17 @@ impl State {
                 return Err(ApiError::not_found(format!("`{}` is denied already", decided.id)).with_code("not_pending"));
             }
         };
+        // Who was never let in has nothing to be put out of; and a stranger's registration must not lead to the removal of a validator.
+        let link = match (decided.decision, node.approved) {
+            (Decision::Deny, None) => None,
+            _ => self.link(node, turn.members.as_deref()),
+        };
         let mut node = node.clone();
         node.status = status;
         node.decided = Some(decided.timestamp);
         if status == NodeStatus::Active {
             node.approved = Some((now, decided.approver));
         }
-        let link = node.link(self.set());
         self.change(turn, kind, decided.id.clone(), Some(node));
         Ok(link)
     }
@@ -300,6 +335,7 @@ impl State {
         (timestamp, now): (u64, u64),
         ip: Option<IpAddr>,
         services: &[ServiceHealth],
+        members: Option<&Members>,
     ) -> Result<u64, ApiError> {
         // It may be another than the one whose key was looked up before the signature was checked.
         let node = self.nodes.get_mut(id).filter(|node| node.public_key == key).ok_or_else(|| unknown_node(id))?;
@@ -319,8 +355,7 @@ impl State {
             node.status = NodeStatus::Active;
             self.count.offline -= 1;
             self.count.active += 1;
-            let view = self.nodes.get(id).map(|node| node.view(self.set()));
-            if let Some(view) = view {
+            if let Some(view) = self.nodes.get(id).map(|node| node.view(members)) {
                 self.feed.say(now, ChangeKind::Back, view);
             }
         }

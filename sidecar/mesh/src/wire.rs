@@ -219,7 +219,8 @@ pub struct DecisionAnswer {
     pub node_id: String,
     /// Active, or denied.
     pub status: NodeStatus,
-    /// For a node with a `consensus` service: what the approver's client puts into the validator-set transaction that follows.
+    /// For a node with a `consensus` service: what the approver's client puts into the validator-set transaction that follows. Absent when a
+    /// node is denied that was never approved, and for one that names the key of another node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validator: Option<ValidatorLink>,
 }
@@ -232,7 +233,7 @@ pub struct ValidatorLink {
     pub public_key: String,
     /// `host:port` of its links, when the registration tells.
     pub address: Option<String>,
-    /// Whether the chain's validator set has it already; absent where the mesh does not read a chain.
+    /// Whether the chain's validator set has it once every change that is decided already is in force; absent where the mesh does not read a chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<ChainStanding>,
 }

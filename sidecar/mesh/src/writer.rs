@@ -14,6 +14,7 @@ use tana_http::clock::Clock;
 use tana_http::error::ApiError;
 use tokio::sync::oneshot;
 
+use crate::chain::{Members, ValidatorSet};
 use crate::limits::{COMMANDS_MAX, FLUSH_INTERVAL_MS, GROUP_MAX};
 use crate::node::Node;
 use crate::state::{Decided, Described, State, Turn};
@@ -46,11 +47,12 @@ type Answer = Box<dyn FnOnce(Result<(), ApiError>) + Send>;
 pub(crate) fn start(
     store: Store,
     state: Arc<RwLock<State>>,
+    set: Option<Arc<dyn ValidatorSet>>,
     clock: Clock,
 ) -> Result<(Sender<Command>, JoinHandle<()>), MeshStoreError> {
     let (sender, commands) = bounded(COMMANDS_MAX);
     let folder = store.folder().to_path_buf();
-    let writer = Writer { store, state, clock, next_flush: Instant::now() + flush_interval() };
+    let writer = Writer { store, state, set, clock, next_flush: Instant::now() + flush_interval() };
     let thread = std::thread::Builder::new().name("mesh-writer".to_owned()).spawn(move || writer.run(&commands));
     let thread = thread.map_err(|error| MeshStoreError::Folder {
         path: folder,
@@ -66,6 +68,7 @@ fn flush_interval() -> Duration {
 struct Writer {
     store: Store,
     state: Arc<RwLock<State>>,
+    set: Option<Arc<dyn ValidatorSet>>,
     clock: Clock,
     next_flush: Instant,
 }
@@ -92,7 +95,8 @@ impl Writer {
 
     /// Applies, writes and answers a group. Says whether it was told to end.
     fn turn(&mut self, group: Vec<Command>, ending: bool) -> bool {
-        let mut turn = Turn::default();
+        let members: Option<Arc<Members>> = self.set.as_ref().and_then(|set| set.members());
+        let mut turn = Turn::new(members);
         let mut answers: Vec<Answer> = Vec::with_capacity(group.len());
         let mut flush = ending || Instant::now() >= self.next_flush;
         let mut end = false;

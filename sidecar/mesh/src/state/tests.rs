@@ -32,13 +32,13 @@ fn node(number: usize, status: NodeStatus) -> Node {
 }
 
 fn state(nodes: impl IntoIterator<Item = Node>) -> State {
-    State::new(Found { nodes: nodes.into_iter().collect(), ..Found::default() }, None, NOW)
+    State::new(Found { nodes: nodes.into_iter().collect(), ..Found::default() }, NOW)
 }
 
 /// All that a caller can see.
 fn seen(state: &State) -> (Snapshot, Vec<String>, usize, usize) {
     (
-        state.snapshot(),
+        state.snapshot(None),
         state.by_key.values().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
         state.nonces.len(),
         state.pending_from.len(),
@@ -77,7 +77,7 @@ fn heartbeats_that_were_not_written_wait_again() {
     let mut silent = node(1, NodeStatus::Offline);
     silent.approved = Some((NOW, key(0)));
     let mut state = state([silent]);
-    assert_eq!(state.heartbeat(("n1", key(1)), (NOW + 7, NOW + 8), None, &[]).unwrap(), NOW + 7);
+    assert_eq!(state.heartbeat(("n1", key(1)), (NOW + 7, NOW + 8), None, &[], None).unwrap(), NOW + 7);
     // A decision about the same node is in the turn that fails.
     for _ in 0..2 {
         let mut turn = Turn::default();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChainStanding, NodeStatus, Service};
+use super::{ChainStanding, NodeStatus, Service, ValidatorLink};
 
 /// One validator in [`ActiveValidators`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +114,9 @@ pub struct NodeAnswer {
     /// Its last heartbeats, newest first.
     #[serde(default)]
     pub heartbeats: Vec<HeartbeatRow>,
+    /// For a node with a `consensus` service: what a validator-set transaction would say of it, as in [`super::DecisionAnswer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validator: Option<ValidatorLink>,
 }
 
 /// Answer to `GET /validators/{id}`.

@@ -30,8 +30,15 @@ async fn the_sovereign_approves() {
 async fn the_sovereign_denies() {
     let (mesh, _folder) = Mesh::new().await;
     mesh.register("a", &key(1)).await;
-    mesh.deny("a", 1).await;
+    let (_, answer) = mesh.post("/deny/a", &mesh.decision(Decision::Deny, "a", 1)).await;
+    assert_eq!(answer, json!({"success": true, "nodeId": "a", "status": "denied"}), "who was never in is not put out");
     assert_eq!(mesh.status("a").await, "denied");
+    // Who was let in once is put out, also when that is asked for again.
+    mesh.approve("a", 2).await;
+    let (_, answer) = mesh.post("/deny/a", &mesh.decision(Decision::Deny, "a", 3)).await;
+    let link = json!({"publicKey": public(&key(1)), "address": "127.0.0.1:9000"});
+    assert_eq!(answer["validator"], link);
+    assert_eq!(mesh.get("/nodes/a").await.1["validator"], link);
 }
 
 #[tokio::test]

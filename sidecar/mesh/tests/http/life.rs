@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tana_mesh::limits::{PENDING_LIFE_MS, SILENCE_MS, START_GRACE_MS};
 use tana_mesh::wire::Decision;
-use tana_mesh::{ChangeKind, FixedSovereigns, Registry, ValidatorSet};
+use tana_mesh::{ChangeKind, FixedSovereigns, Members, Registry, ValidatorSet};
 use tana_types::key::PublicKey;
 
 use crate::mesh::{Mesh, START, code, ids, key, refusal};
@@ -148,19 +148,23 @@ async fn the_feed_says_what_changes() {
     assert_eq!(mesh.registry.snapshot().sequence, 6);
 }
 
-/// A set in which one key is.
-struct OneValidator(PublicKey);
+/// A set that does not change while it is looked at.
+struct Set(Members);
 
-impl ValidatorSet for OneValidator {
-    fn contains(&self, key: &PublicKey) -> Option<bool> {
-        Some(*key == self.0)
+impl ValidatorSet for Set {
+    fn members(&self) -> Option<Arc<Members>> {
+        Some(Arc::new(self.0.clone()))
     }
+}
+
+fn public_key(number: u8) -> PublicKey {
+    PublicKey(key(number).verifying_key().to_bytes())
 }
 
 #[tokio::test]
 async fn the_chain_says_who_is_in_its_set() {
     let folder = tempfile::tempdir().unwrap();
-    let set = Arc::new(OneValidator(PublicKey(key(1).verifying_key().to_bytes())));
+    let set = Arc::new(Set(Members::settled([public_key(1)])));
     let mesh = Mesh::open(&folder.path().join("mesh"), START, Some(set)).await;
     mesh.register("in", &key(1)).await;
     mesh.register("out", &key(2)).await;
@@ -170,6 +174,23 @@ async fn the_chain_says_who_is_in_its_set() {
     let (without, _folder) = Mesh::new().await;
     without.register("a", &key(1)).await;
     assert_eq!(without.get("/nodes/a").await.1["node"]["chain"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_decision_is_about_the_set_that_is_decided_already() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first enters two epochs from now, the second leaves.
+    let members = Members { now: [public_key(2)].into(), decided: [public_key(1)].into() };
+    let mesh = Mesh::open(&folder.path().join("mesh"), START, Some(Arc::new(Set(members)))).await;
+    for (id, number, row, link) in [("enters", 1, "not_in_set", "in_set"), ("leaves", 2, "in_set", "not_in_set")] {
+        mesh.register(id, &key(number)).await;
+        assert_eq!(mesh.approve(id, u64::from(number)).await["validator"]["chain"], link, "{id}");
+        let (_, answer) = mesh.get(&format!("/nodes/{id}")).await;
+        assert_eq!((&answer["node"]["chain"], &answer["validator"]["chain"]), (&json!(row), &json!(link)), "{id}");
+        let denied =
+            mesh.post(&format!("/deny/{id}"), &mesh.decision(Decision::Deny, id, 10 + u64::from(number))).await;
+        assert_eq!(denied.1["validator"]["chain"], link, "{id}");
+    }
 }
 
 #[tokio::test]

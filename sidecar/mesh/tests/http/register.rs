@@ -194,6 +194,44 @@ async fn ids_and_keys_are_taken_once() {
     );
 }
 
+/// A registration of `id` with the key `own` that names `claimed` as its validator's key.
+fn claims(mesh: &Mesh, id: &str, own: u8, claimed: u8) -> RegisterRequest {
+    let mut request = mesh.registration(id, &key(own));
+    request.services[1].public_key = public(&key(claimed));
+    request.sign(&key(own), mesh.now())
+}
+
+#[tokio::test]
+async fn the_key_of_a_validator_belongs_to_one_node() {
+    let (mesh, _folder) = Mesh::new().await;
+    mesh.register("honest", &key(1)).await;
+    let evil = claims(&mesh, "evil", 9, 1);
+    assert_eq!(refusal(mesh.post("/register", &evil).await), code(409, "duplicate_key"), "another node's own key");
+    // One that keeps its validator's key apart may name it, and then nobody else may.
+    assert_eq!(mesh.post("/register", &claims(&mesh, "apart", 2, 3)).await.0, 201);
+    let (status, answer) = mesh.post("/register", &claims(&mesh, "copy", 4, 3)).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("duplicate_key")));
+    assert!(answer["error"].as_str().unwrap().contains("`apart`"), "{answer}");
+    let mut validator = validator("copy", 4, mesh.now());
+    validator.services =
+        vec![tana_mesh::wire::Service { kind: "consensus".to_owned(), port: 1, public_key: public(&key(3)) }];
+    let validator = validator.sign(&key(4), mesh.now());
+    assert_eq!(refusal(mesh.post("/validators", &validator).await), code(409, "duplicate_key"));
+}
+
+#[tokio::test]
+async fn who_names_a_key_first_does_not_keep_out_who_has_it() {
+    let (mesh, _folder) = Mesh::new().await;
+    assert_eq!(mesh.post("/register", &claims(&mesh, "evil", 9, 1)).await.0, 201);
+    mesh.register("honest", &key(1)).await;
+    // From then on nothing about the key follows from a decision about the other one.
+    assert_eq!(mesh.get("/nodes/evil").await.1["validator"], Value::Null);
+    assert_eq!(mesh.approve("evil", 1).await["validator"], Value::Null);
+    let denied = mesh.post("/deny/evil", &mesh.decision(tana_mesh::wire::Decision::Deny, "evil", 2)).await.1;
+    assert_eq!(denied["validator"], Value::Null);
+    assert_eq!(mesh.approve("honest", 3).await["validator"]["publicKey"], public(&key(1)));
+}
+
 #[tokio::test]
 async fn of_many_at_once_one_is_taken() {
     let (mesh, _folder) = Mesh::new().await;

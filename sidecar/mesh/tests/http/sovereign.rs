@@ -1,9 +1,13 @@
 //! `POST /sovereign/add`, `POST /sovereign/verify`, `GET /sovereigns`.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use tana_http::signature::sign_text;
 use tana_mesh::limits::WINDOW_MS;
 use tana_mesh::wire::{Decision, DecisionRequest, SovereignAddRequest};
+use tana_mesh::{Registry, Sovereigns};
+use tana_types::key::PublicKey;
 
 use crate::mesh::{Mesh, code, key, nonce, public, refusal, sovereign, with, without};
 
@@ -87,5 +91,33 @@ async fn verify() {
             code(400, "bad_field"),
             "{field}"
         );
+    }
+}
+
+/// A chain that cannot be asked.
+struct Away;
+
+impl Sovereigns for Away {
+    fn keys(&self) -> Option<Vec<PublicKey>> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_cannot_be_asked_makes_nobody_a_stranger() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Registry::open(folder.path(), Arc::new(Away), None, tana_http::clock::system()).unwrap();
+    let mesh = open();
+    let decision = DecisionRequest::signed(Decision::Approve, "a", &sovereign(), 1, &nonce(1));
+    let body = serde_json::to_value(decision).unwrap().as_object().unwrap().clone();
+    let refused = [
+        mesh.decide(Decision::Approve, "a", body).await.unwrap_err(),
+        mesh.add_sovereign(add(&key(5), "x").sign(&sovereign(), tana_http::clock::system()(), &nonce(2)))
+            .await
+            .unwrap_err(),
+        mesh.sovereigns().await.unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!((error.status.as_u16(), error.code), (503, "unavailable"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use api_support::{Kind, World, bulk_name};
 use chain_support::{PATIENCE, run_if_node, wait, wait_height};
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tana_ledger::api::feed::{Begin, What};
@@ -45,12 +45,12 @@ async fn connect(world: &World, path: &str) -> Client {
     upgrade(world, TcpStream::connect(address(world)).await.unwrap(), path).await
 }
 
-/// The next JSON message; pings are answered on the way.
+/// The next JSON message; pings are answered on the way, and answers to ours passed over.
 async fn next(client: &mut Client) -> Value {
     loop {
         match timeout(PATIENCE, client.next()).await.unwrap().unwrap().unwrap() {
             Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-            Message::Ping(_) => {}
+            Message::Ping(_) | Message::Pong(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -259,6 +259,36 @@ fn a_slow_reader_is_told_its_gap_and_one_that_reads_nothing_is_let_go() {
 
 fn reader_tip(world: &World) -> u64 {
     world.chain.head().unwrap().height
+}
+
+#[test]
+fn a_client_that_pings_without_end_is_let_go_and_one_that_pings_now_and_then_is_not() {
+    let world = World::start(Kind::Votes, FeedConfig { ping: Duration::from_secs(2), ..FeedConfig::default() });
+    world.runtime.block_on(async {
+        let mut client = connect(&world, "/feed/blocks").await;
+        for _ in 0..40 {
+            client.send(Message::Ping("x".into())).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        next_of(&mut client, "height").await;
+        let mut sent = 0;
+        loop {
+            assert!(sent < 2_000, "nobody minds so many pings");
+            sent += 1;
+            // A ping that was on its way when the server closed may end the connection before its last word is read.
+            if client.send(Message::Ping("x".into())).await.is_err() {
+                break;
+            }
+            match timeout(Duration::from_millis(2), client.next()).await {
+                Ok(Some(Ok(Message::Close(frame)))) => {
+                    assert_eq!(u16::from(frame.unwrap().code), 1008);
+                    break;
+                }
+                Ok(None | Some(Err(_))) => break,
+                _ => {}
+            }
+        }
+    });
 }
 
 /// A connection with small segments and little room, so that few messages fill it.

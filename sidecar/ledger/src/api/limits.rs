@@ -57,9 +57,15 @@ pub const FEED_CHUNK: u64 = 32;
 pub const FEED_READS_MAX: usize = 4;
 /// How far behind the head a subscriber of an account may begin: every block in between has to be looked into.
 pub const FEED_ACCOUNT_BACK_MAX: u64 = 10_000;
+/// Frames of one look into the log after which it ends, however many blocks are left of its chunk.
+pub const FEED_CHUNK_FRAMES: usize = 8;
+/// Bytes of those frames after which it ends.
+pub const FEED_CHUNK_BYTES: usize = 256 << 10;
 /// The most transactions of one frame of an account's feed.
 pub const FEED_TRANSACTIONS_MAX: usize = 256;
-/// Messages that a WebSocket client may send us beside pings: none is asked for.
+/// Texts and binary messages that a WebSocket client may send us: none is asked for.
 pub const FEED_CLIENT_MESSAGES_MAX: u32 = 16;
+/// Messages of any kind, pings and pongs included, that a WebSocket client may send between two of our own pings.
+pub const FEED_CLIENT_PINGS_MAX: u32 = 64;
 /// The largest message that is read from a WebSocket client, in bytes.
 pub const FEED_CLIENT_BYTES_MAX: usize = 4_096;

@@ -336,10 +336,11 @@ impl Chain {
     }
 
     /// Accounts by key, a few at a time.
-    fn find_keys(&self, keys: &[[u8; 32]]) -> Vec<Option<AccountIndex>> {
-        let found =
-            self.shared().with(|live| Ok(keys.iter().map(|key| live.state.accounts.find(key)).collect::<Vec<_>>()));
-        found.unwrap_or_else(|_| vec![None; keys.len()])
+    ///
+    /// # Errors
+    /// When the state is being loaded: that says nothing about any account.
+    fn find_keys(&self, keys: &[[u8; 32]]) -> Result<Vec<Option<AccountIndex>>, ChainError> {
+        self.shared().with(|live| Ok(keys.iter().map(|key| live.state.accounts.find(key)).collect()))
     }
 
     /// At most `limit` (1 to [`PAGE_MAX`]) transactions of a block in order, behind position `after`. *files*
@@ -406,14 +407,24 @@ impl Chain {
         Lookup { files: &files, find: &|keys| self.find_keys(keys), decimals }.by_account(account, before, limit)
     }
 
-    /// Those of a block's transactions that are from or to the account with this key, in order; for feeds. *files*
-    pub fn block_transactions_of(&self, height: u64, key: &[u8; 32]) -> Result<Vec<TransactionView>, ChainError> {
+    /// At most `limit` of a block's transactions that are from or to the account with this key, in order, behind position `after`; for feeds.
+    /// *files*
+    pub fn block_transactions_of(
+        &self,
+        height: u64,
+        key: &[u8; 32],
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Vec<TransactionView>, ChainError> {
         let decimals = self.decimals()?;
         let content = self.shared().files()?.content(height, true)?;
-        let Some(account) = self.find_keys(&[*key]).first().copied().flatten() else { return Ok(Vec::new()) };
-        let places = account_places(&content, &|keys| self.find_keys(keys));
-        let first = places.partition_point(|entry| entry.0 < account);
-        let own = places[first..].iter().take_while(|entry| entry.0 == account);
+        let Some(account) = self.find_keys(&[*key])?.first().copied().flatten() else { return Ok(Vec::new()) };
+        let places = account_places(&content, &|keys| self.find_keys(keys))?;
+        let first = places.partition_point(|entry| match after {
+            None => entry.0 < account,
+            Some(after) => *entry <= (account, after),
+        });
+        let own = places[first..].iter().take_while(|entry| entry.0 == account).take(limit);
         Ok(own.filter_map(|(_, index)| describe_transaction(&content, *index, &decimals)).collect())
     }
 

@@ -20,8 +20,8 @@ const TRANSACTIONS_MAX: usize = 6_000_000;
 /// Keys that are looked up while the state is held.
 pub(crate) const KEYS_PER_LOOK: usize = 256;
 
-/// Looks keys up, at most [`KEYS_PER_LOOK`] at once.
-pub(crate) type FindKeys<'a> = &'a dyn Fn(&[[u8; 32]]) -> Vec<Option<AccountIndex>>;
+/// Looks keys up, at most [`KEYS_PER_LOOK`] at once; fails when the state cannot say who has which key.
+pub(crate) type FindKeys<'a> = &'a dyn Fn(&[[u8; 32]]) -> Result<Vec<Option<AccountIndex>>, ChainError>;
 
 #[derive(Default)]
 struct RecentSegment {
@@ -44,23 +44,27 @@ pub(crate) struct Recent {
 }
 
 /// The accounts that a block's transactions are from and to.
-pub(crate) fn account_places<'a>(content: &'a Content, find: FindKeys<'_>) -> &'a AccountPlaces {
-    content.by_account.get_or_init(|| {
-        let mut keys: Vec<([u8; 32], u32)> = Vec::with_capacity(2 * content.block.codes.len());
-        for ((transaction, _), index) in content.transactions().zip(0..) {
-            let (sender, other) = parties(&transaction);
-            keys.push((sender, index));
-            keys.extend(other.map(|key| (key, index)));
-        }
-        let mut places = AccountPlaces::with_capacity(keys.len());
-        for chunk in keys.chunks(KEYS_PER_LOOK) {
-            let wanted: Vec<[u8; 32]> = chunk.iter().map(|(key, _)| *key).collect();
-            let found = find(&wanted).into_iter().zip(chunk);
-            places.extend(found.filter_map(|(account, (_, index))| Some((account?, *index))));
-        }
-        places.sort_unstable();
-        places
-    })
+///
+/// # Errors
+/// What `find` says; nothing is kept then, so that the next question looks again.
+pub(crate) fn account_places<'a>(content: &'a Content, find: FindKeys<'_>) -> Result<&'a AccountPlaces, ChainError> {
+    if let Some(places) = content.by_account.get() {
+        return Ok(places);
+    }
+    let mut keys: Vec<([u8; 32], u32)> = Vec::with_capacity(2 * content.block.codes.len());
+    for ((transaction, _), index) in content.transactions().zip(0..) {
+        let (sender, other) = parties(&transaction);
+        keys.push((sender, index));
+        keys.extend(other.map(|key| (key, index)));
+    }
+    let mut places = AccountPlaces::with_capacity(keys.len());
+    for chunk in keys.chunks(KEYS_PER_LOOK) {
+        let wanted: Vec<[u8; 32]> = chunk.iter().map(|(key, _)| *key).collect();
+        let found = find(&wanted)?.into_iter().zip(chunk);
+        places.extend(found.filter_map(|(account, (_, index))| Some((account?, *index))));
+    }
+    places.sort_unstable();
+    Ok(content.by_account.get_or_init(|| places))
 }
 
 impl Recent {
@@ -87,7 +91,7 @@ impl Recent {
             };
             if position.segment == last.segment || !files.tables.exist(position.segment) {
                 let content = files.content(height, false)?;
-                self.take(position.segment, height, &content, find);
+                self.take(position.segment, height, &content, account_places(&content, find)?);
             }
             self.next = Some(height + 1);
         }
@@ -104,12 +108,12 @@ impl Recent {
         files.blocks.first_height(segment)?.ok_or(ChainError::TooLong)
     }
 
-    fn take(&mut self, segment: u32, height: u64, content: &Content, find: FindKeys<'_>) {
+    fn take(&mut self, segment: u32, height: u64, content: &Content, accounts: &AccountPlaces) {
         let recent = self.segments.entry(segment).or_default();
         if recent.accounts.is_empty() {
             recent.first_height = height;
         }
-        recent.accounts.push(account_places(content, find).clone());
+        recent.accounts.push(accounts.clone());
         for ((_, id), index) in content.transactions().zip(0..) {
             let (key, at) = (key_of_id(id), place(height, index));
             if let Some(before) = recent.ids.insert(key, at) {

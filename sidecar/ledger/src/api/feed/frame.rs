@@ -1,4 +1,4 @@
-//! Frames: what goes to subscribers, encoded once for all of them, as a WebSocket text and as a server-sent event.
+//! Frames: what goes to subscribers, encoded once for all of them. A WebSocket sends the text as it is, server-sent events put a few lines around it.
 
 use std::collections::VecDeque;
 
@@ -21,9 +21,12 @@ pub struct Frame {
     pub tx_count: u32,
     /// The JSON object.
     pub text: Utf8Bytes,
-    /// The same as a server-sent event.
-    pub event: Bytes,
+    /// What stands before the text in a server-sent event: its id, its name, and the name of the line.
+    head: Bytes,
 }
+
+/// The end of a server-sent event.
+const EVENT_END: &[u8] = b"\n\n";
 
 impl Frame {
     /// `body` must be a JSON object with a field `type`, which becomes the event's name too. `id` is what a reader names to go on behind it.
@@ -31,12 +34,18 @@ impl Frame {
         // Our own types have neither maps with other keys than strings nor numbers that JSON lacks.
         let text = serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned());
         let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
-        let event = Bytes::from(format!("{id}event: {name}\ndata: {text}\n\n"));
-        Self { height, tx_count: 0, text: text.into(), event }
+        let head = Bytes::from(format!("{id}event: {name}\ndata: "));
+        Self { height, tx_count: 0, text: text.into(), head }
     }
 
-    fn bytes(&self) -> usize {
-        self.text.len() + self.event.len()
+    /// The frame as a server-sent event, in pieces that share the frame's bytes.
+    pub fn event(&self) -> [Bytes; 3] {
+        [self.head.clone(), Bytes::from(self.text.clone()), Bytes::from_static(EVENT_END)]
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len() + self.head.len()
     }
 }
 
@@ -98,12 +107,16 @@ pub fn transactions_frame(height: u64, transactions: Vec<Transaction>, is_last: 
     Frame::new(height, "transactions", Some(&cursor), &notice)
 }
 
-/// `open`, `height` or `reset`.
+/// `height` or `reset`.
 pub fn height_frame(kind: &str, height: u64) -> Frame {
-    let id = height.to_string();
-    // A reader that begins within a block must not be taken back to the block's beginning when the connection breaks at once.
-    let id = (kind != "open").then_some(id.as_str());
-    Frame::new(height, kind, id, &HeightNotice { r#type: kind.to_owned(), height })
+    Frame::new(height, kind, Some(&height.to_string()), &HeightNotice { r#type: kind.to_owned(), height })
+}
+
+/// `open`: the feed goes on behind `height`, and of the block on top of it behind the transaction at `within`. It has an id like every other
+/// frame, so that a reader whose connection breaks before the next one begins where it began, not at the head of that time.
+pub fn open_frame(height: u64, within: Option<u32>) -> Frame {
+    let id = within.map_or_else(|| height.to_string(), |place| format!("{}-{place}", height + 1));
+    Frame::new(height, "open", Some(&id), &HeightNotice { r#type: "open".to_owned(), height })
 }
 
 /// What was passed over, both ends included.
@@ -184,7 +197,14 @@ mod tests {
     #[test]
     fn an_event_is_one_line_of_data_with_the_id_to_go_on_from() {
         let frame = gap_frame(3, 7);
-        assert_eq!(&frame.event[..], b"id: 7\nevent: gap\ndata: {\"type\":\"gap\",\"from\":3,\"to\":7}\n\n");
+        assert_eq!(&frame.event().concat()[..], b"id: 7\nevent: gap\ndata: {\"type\":\"gap\",\"from\":3,\"to\":7}\n\n");
         assert_eq!(frame.text.as_str(), r#"{"type":"gap","from":3,"to":7}"#);
+    }
+
+    #[test]
+    fn the_first_frame_has_an_id_too_which_names_the_place_within_a_block() {
+        assert!(open_frame(7, None).event().concat().starts_with(b"id: 7\nevent: open\n"));
+        assert!(open_frame(7, Some(3)).event().concat().starts_with(b"id: 8-3\nevent: open\n"));
+        assert_eq!(open_frame(7, Some(3)).text, height_frame("open", 7).text);
     }
 }

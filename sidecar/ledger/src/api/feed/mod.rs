@@ -8,10 +8,13 @@
 //! A subscriber has no queue: it has a height, and fetches the next frames when its socket has taken the last one. So one that is slow costs
 //! a few frames, and one that was at the head and fell too far behind is told the gap and goes on at the head.
 
+mod chunk;
 mod frame;
 mod handlers;
 mod reader;
 mod sse;
+#[cfg(test)]
+mod tests;
 mod websocket;
 
 pub use frame::{Frame, GapNotice, HeightNotice, TransactionsNotice};
@@ -51,7 +54,7 @@ struct Shared {
     tip: watch::Sender<u64>,
     subscribers: Arc<Semaphore>,
     accounts: Arc<Semaphore>,
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
 }
 
 impl Drop for Feeds {
@@ -70,7 +73,7 @@ impl Feeds {
             tip: watch::Sender::new(0),
             subscribers: Arc::new(Semaphore::new(FEED_SUBSCRIBERS_MAX)),
             accounts: Arc::new(Semaphore::new(FEED_ACCOUNTS_MAX)),
-            reads: Semaphore::new(FEED_READS_MAX),
+            reads: Arc::new(Semaphore::new(FEED_READS_MAX)),
         });
         let task = tokio::spawn(follow(shared.clone()));
         Self { shared, task }
@@ -113,7 +116,8 @@ async fn follow(shared: Arc<Shared>) {
         };
         tip = Some(done);
         for height in done + 1..=head {
-            match shared.read(move |chain| chain.block(height)).await {
+            // Not in the readers' queue: one look for all of them must not wait for those that catch up.
+            match look(&shared.chain, move |chain| chain.block(height)).await {
                 Ok(block) => {
                     shared.frames.push(block_frame(&block));
                     shared.tip.send_replace(height);
@@ -141,14 +145,27 @@ async fn follow(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Reads files for the feeds, a few at a time, on a thread that may wait.
+    /// Reads files for subscribers, a few at a time, on a thread that may wait.
     async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Chain) -> Result<T, ChainError> + Send + 'static,
     ) -> Result<T, ChainError> {
-        let _permit = self.reads.acquire().await;
-        let chain = self.chain.clone();
-        let answer = tokio::task::spawn_blocking(move || question(&chain)).await;
-        answer.unwrap_or_else(|_| Err(ChainError::Read("the look-up broke off".to_owned())))
+        let permit = self.reads.clone().acquire_owned().await;
+        look(&self.chain, move |chain| {
+            // The permit goes along: a look whose subscriber is gone still counts until it ends.
+            let _permit = permit;
+            question(chain)
+        })
+        .await
     }
+}
+
+/// Reads files on a thread that may wait.
+async fn look<T: Send + 'static>(
+    chain: &Chain,
+    question: impl FnOnce(&Chain) -> Result<T, ChainError> + Send + 'static,
+) -> Result<T, ChainError> {
+    let chain = chain.clone();
+    let answer = tokio::task::spawn_blocking(move || question(&chain)).await;
+    answer.unwrap_or_else(|_| Err(ChainError::Read("the look-up broke off".to_owned())))
 }

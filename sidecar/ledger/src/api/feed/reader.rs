@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinHandle;
 
-use super::frame::{Frame, block_frame, gap_frame, height_frame, transactions_frame};
+use super::chunk::{Chunk, blocks, transactions};
+use super::frame::{Frame, gap_frame, height_frame, open_frame};
 use super::{RETRY, Shared};
-use crate::api::limits::{FEED_ACCOUNT_BACK_MAX, FEED_CHUNK, FEED_TRANSACTIONS_MAX};
-use crate::api::model::Transaction;
-use crate::chain::{Chain, ChainError};
-
-/// Frames of one look into the log after which it ends, however many blocks are left of its chunk.
-const CHUNK_FRAMES: usize = 8;
+use crate::api::limits::{FEED_ACCOUNT_BACK_MAX, FEED_CHUNK};
+use crate::chain::ChainError;
 
 /// What a subscriber gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +50,18 @@ pub struct Reader {
     begin: Option<Begin>,
     /// Frames that were read together, within a chunk's bounds.
     ready: VecDeque<Frame>,
+    /// The look into the log that is under way, which outlives a [`Reader::next`] that was dropped.
+    fetching: Option<Fetch>,
     _places: Vec<OwnedSemaphorePermit>,
 }
 
-/// What a look into the log gave: frames, the height behind them, and the place in that block up to which they go.
-struct Chunk {
-    frames: VecDeque<Frame>,
-    next: u64,
+/// A look into the log from where the reader stands. When the reader goes, one that waits for its turn is given up.
+struct Fetch(JoinHandle<Result<Chunk, ChainError>>);
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Reader {
@@ -74,6 +77,7 @@ impl Reader {
             at_head: false,
             begin: Some(begin),
             ready: VecDeque::new(),
+            fetching: None,
             _places: places,
         }
     }
@@ -139,10 +143,12 @@ impl Reader {
             (self.next, self.sent_within) = match begin {
                 Begin::Now => (tip + 1, None),
                 Begin::At(height) => (height.max(1), None),
-                Begin::Within(height, place) => (height.max(1), Some(place)),
+                // The genesis has no transactions to begin behind.
+                Begin::Within(0, _) => (1, None),
+                Begin::Within(height, place) => (height, Some(place)),
             };
             self.at_head = begin == Begin::Now;
-            return Some(height_frame("open", self.next - 1));
+            return Some(open_frame(self.next - 1, self.sent_within));
         }
         if tip < self.seen {
             self.seen = tip;
@@ -170,77 +176,58 @@ impl Reader {
     fn pass(&mut self, next: u64) {
         self.next = next;
         self.sent_within = None;
+        self.fetching = None;
     }
 
-    /// Reads what follows from the log.
+    /// Reads what follows from the log; goes on with the look that is under way.
     async fn fetch(&mut self, tip: u64) {
-        let (first, last) = (self.next, tip.min(self.next + FEED_CHUNK - 1));
-        let what = self.what;
-        let sent_within = self.sent_within;
-        let chunk = self.shared.read(move |chain| match what {
-            What::Blocks => blocks(chain, first, last),
-            What::Account(key) => transactions(chain, &key, first, last, sent_within),
-        });
-        match chunk.await {
+        let first = self.next;
+        let answer = match &mut self.fetching {
+            Some(fetch) => (&mut fetch.0).await,
+            None => {
+                let fetch = self.begin_fetch(tip);
+                (&mut self.fetching.insert(fetch).0).await
+            }
+        };
+        self.fetching = None;
+        match answer.unwrap_or_else(|_| Err(ChainError::Read("the look-up broke off".to_owned()))) {
             Ok(chunk) => {
                 self.ready = chunk.frames;
                 self.pass(chunk.next);
+                self.sent_within = chunk.sent_within;
             }
             Err(ChainError::Pruned { oldest, .. }) if oldest > first => {
                 self.ready.push_back(gap_frame(first, oldest - 1));
                 self.pass(oldest);
             }
-            Err(error) => {
-                tracing::debug!(first, "a feed cannot go on yet: {error}");
+            Err(error) => tracing::debug!(first, "a feed cannot go on yet: {error}"),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn look_under_way(&self) -> Option<tokio::task::Id> {
+        self.fetching.as_ref().map(|fetch| fetch.0.id())
+    }
+
+    fn begin_fetch(&self, tip: u64) -> Fetch {
+        let (first, last) = (self.next, tip.min(self.next + FEED_CHUNK - 1));
+        let (what, sent_within, shared) = (self.what, self.sent_within, self.shared.clone());
+        Fetch(tokio::spawn(async move {
+            let chunk = shared
+                .read(move |chain| match what {
+                    What::Blocks => blocks(chain, first, last),
+                    What::Account(key) => {
+                        let read = |height, after, limit| chain.block_transactions_of(height, &key, after, limit);
+                        transactions(read, first, last, sent_within)
+                    }
+                })
+                .await;
+            // The pause is part of the look, so that dropping `next` does not shorten it.
+            let goes_on = |error: &ChainError| matches!(error, ChainError::Pruned { oldest, .. } if *oldest > first);
+            if chunk.as_ref().is_err_and(|error| !goes_on(error)) {
                 tokio::time::sleep(RETRY).await;
             }
-        }
+            chunk
+        }))
     }
-}
-
-fn blocks(chain: &Chain, first: u64, last: u64) -> Result<Chunk, ChainError> {
-    let mut frames = VecDeque::new();
-    for height in first..=last {
-        match chain.block(height) {
-            Ok(block) => frames.push_back(block_frame(&block)),
-            // What was read so far is sent; the failure comes again when it is alone.
-            Err(_) if !frames.is_empty() => break,
-            Err(error) => return Err(error),
-        }
-        if frames.len() >= CHUNK_FRAMES {
-            break;
-        }
-    }
-    Ok(Chunk { next: first + frames.len() as u64, frames })
-}
-
-fn transactions(
-    chain: &Chain,
-    key: &[u8; 32],
-    first: u64,
-    last: u64,
-    sent_within: Option<u32>,
-) -> Result<Chunk, ChainError> {
-    let mut frames = VecDeque::new();
-    let mut next = first;
-    for height in first..=last {
-        let views = match chain.block_transactions_of(height, key) {
-            Ok(views) => views,
-            Err(_) if next > first => break,
-            Err(error) => return Err(error),
-        };
-        next = height + 1;
-        let sent = sent_within.filter(|_| height == first);
-        let mut left: Vec<Transaction> = views.into_iter().map(Transaction::from).collect();
-        left.retain(|transaction| sent.is_none_or(|sent| transaction.index > sent));
-        while !left.is_empty() {
-            let behind = left.split_off(left.len().min(FEED_TRANSACTIONS_MAX));
-            frames.push_back(transactions_frame(height, left, behind.is_empty()));
-            left = behind;
-        }
-        if frames.len() >= CHUNK_FRAMES {
-            break;
-        }
-    }
-    Ok(Chunk { frames, next })
 }

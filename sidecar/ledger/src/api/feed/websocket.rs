@@ -6,7 +6,7 @@ use tana_http::server::Stopping;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::reader::Reader;
-use crate::api::limits::FEED_CLIENT_MESSAGES_MAX;
+use crate::api::limits::{FEED_CLIENT_MESSAGES_MAX, FEED_CLIENT_PINGS_MAX};
 
 /// Pings without an answer after which a client counts as gone.
 const PINGS_MAX: u32 = 3;
@@ -18,20 +18,20 @@ pub async fn serve(mut socket: WebSocket, mut reader: Reader, mut stopping: Stop
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick comes at once.
     ping.tick().await;
-    let (mut messages, mut silent_pings) = (0, 0);
+    // What the client said in all, what came of any kind since our last ping, and our pings since anything came.
+    let (mut messages, mut since_ping, mut silent_pings) = (0, 0, 0);
     loop {
         let out = tokio::select! {
             biased;
             () = stopping.wait() => return close(socket, close_code::RESTART, "the server is stopping; connect again later", stall).await,
             message = socket.recv() => match message {
                 None | Some(Err(_) | Ok(Message::Close(_))) => return,
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+                Some(Ok(message)) => {
                     silent_pings = 0;
-                    continue;
-                }
-                Some(Ok(Message::Text(_) | Message::Binary(_))) => {
-                    messages += 1;
-                    if messages > FEED_CLIENT_MESSAGES_MAX {
+                    since_ping += 1;
+                    messages += u32::from(matches!(message, Message::Text(_) | Message::Binary(_)));
+                    // Each one wakes this task, and a ping is answered.
+                    if messages > FEED_CLIENT_MESSAGES_MAX || since_ping > FEED_CLIENT_PINGS_MAX {
                         return close(socket, close_code::POLICY, "this feed takes no messages", stall).await;
                     }
                     continue;
@@ -39,7 +39,7 @@ pub async fn serve(mut socket: WebSocket, mut reader: Reader, mut stopping: Stop
             },
             frame = reader.next() => vec![Message::Text(frame.text)],
             _ = ping.tick() => {
-                silent_pings += 1;
+                (since_ping, silent_pings) = (0, silent_pings + 1);
                 if silent_pings > PINGS_MAX {
                     return close(socket, close_code::AWAY, "no answer to pings", stall).await;
                 }

@@ -50,9 +50,9 @@ pub struct Ready {
     pub reason: String,
     /// The height that answers are as of; 0 before the state is loaded.
     pub height: u64,
-    /// The last final height in the node's log.
+    /// The height that the node has published as committed.
     pub finalized_height: u64,
-    /// Final blocks that the answers do not hold yet.
+    /// Committed blocks that the answers do not hold yet.
     pub blocks_behind: u64,
     /// So many may be missing while this says ready.
     pub blocks_behind_max: u64,
@@ -104,13 +104,15 @@ pub async fn health() -> Json<Health> {
 pub async fn ready(State(state): State<ApiState>) -> Response {
     let blocks_behind_max = state.config().ready_blocks_behind;
     let (word, reason) = phase_word(&state.chain().phase());
-    let (height, finalized_height) =
-        state.chain().head().map_or((0, 0), |head| (head.height, head.finalized_height.max(head.height)));
-    let blocks_behind = finalized_height - height;
-    let (status, reason) = match word {
-        "healthy" if blocks_behind <= blocks_behind_max => ("ready", reason),
-        "healthy" => ("behind", format!("{blocks_behind} final blocks are not executed yet; wait")),
-        other => (other, reason),
+    let head = state.chain().head();
+    let (height, finalized_height) = head.as_ref().map_or((0, 0), |head| (head.height, head.finalized_height));
+    let blocks_behind = finalized_height.saturating_sub(height);
+    let (status, reason) = match (word, head) {
+        ("healthy", Ok(_)) if blocks_behind <= blocks_behind_max => ("ready", reason),
+        ("healthy", Ok(_)) => ("behind", format!("{blocks_behind} final blocks are not taken in yet; wait")),
+        // The state went between the two looks.
+        ("healthy", Err(error)) => ("loading", error.to_string()),
+        (other, _) => (other, reason),
     };
     let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let status = status.to_owned();

@@ -36,7 +36,9 @@ impl From<ChainError> for Refusal {
             ChainError::NotFound(_) => (StatusCode::NOT_FOUND, None),
             ChainError::Pruned { .. } => (StatusCode::GONE, None),
             ChainError::Invalid(_) => (StatusCode::BAD_REQUEST, None),
-            ChainError::NotReady(_) | ChainError::TooLong => (StatusCode::SERVICE_UNAVAILABLE, Some(2)),
+            ChainError::NotReady(_) | ChainError::TooLong | ChainError::TimeOver => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(2))
+            }
             ChainError::Stopped(_) | ChainError::Read(_) => {
                 tracing::warn!(code, "{message}");
                 (StatusCode::SERVICE_UNAVAILABLE, Some(10))
@@ -69,6 +71,7 @@ mod tests {
             ChainError::Pruned { what: "block 3".to_owned(), oldest: 9 },
             ChainError::Invalid("x".to_owned()),
             ChainError::TooLong,
+            ChainError::TimeOver,
             ChainError::Read("x".to_owned()),
         ];
         for error in errors {

@@ -23,7 +23,7 @@ pub struct TransactionsQuery {
     #[param(minimum = 1, maximum = 1000, value_type = u64, required = false)]
     limit: Option<u64>,
     /// `nextCursor` of the page before: HEIGHT-INDEX, the page begins below that place.
-    #[param(max_length = 30, pattern = "^[0-9]{1,15}-[0-9]{1,9}$", value_type = String, required = false)]
+    #[param(max_length = 30, pattern = "^[0-9]{1,13}-[0-9]{1,8}$", value_type = String, required = false)]
     cursor: Option<String>,
 }
 

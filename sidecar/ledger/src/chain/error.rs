@@ -30,13 +30,16 @@ pub enum ChainError {
         "the look-up took too long, because the node has made no table of the newest blocks yet; ask again in a few seconds"
     )]
     TooLong,
+    /// The look-up was given up after its time, in tables of older blocks. Where the next try finds them in memory, it comes further.
+    #[error("the look-up took longer than it may, because the chain is long; ask again in a few seconds")]
+    TimeOver,
     /// A file cannot be read. The follower notices by itself when that is for good.
     #[error("the node's files cannot be read: {0}")]
     Read(String),
 }
 
 impl ChainError {
-    /// A short name for programs: `not_ready`, `stopped`, `not_found`, `pruned`, `invalid`, `too_long`, `read`.
+    /// A short name for programs: `not_ready`, `stopped`, `not_found`, `pruned`, `invalid`, `too_long`, `time_over`, `read`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotReady(_) => "not_ready",
@@ -45,6 +48,7 @@ impl ChainError {
             Self::Pruned { .. } => "pruned",
             Self::Invalid(_) => "invalid",
             Self::TooLong => "too_long",
+            Self::TimeOver => "time_over",
             Self::Read(_) => "read",
         }
     }

@@ -18,6 +18,7 @@ use tana_types::batch::Batch;
 use tana_types::header::BlockHeader;
 use tana_types::transaction::{Chain as ChainId, Transaction};
 
+use super::cache::Cache;
 use super::describe::describe_block;
 use super::places::LogPlaces;
 use super::recent::Recent;
@@ -26,8 +27,14 @@ use super::{BlockView, ChainError};
 
 /// Newest blocks, and blocks asked for last, that are kept decoded: about 20 KiB each, at most 300.
 const BLOCKS_CACHED: usize = 128;
-/// Bytes of batches that are kept decoded.
-const BATCH_BYTES_CACHED: usize = 48 << 20;
+/// Blocks with their transactions that are kept decoded.
+const CONTENTS_CACHED: usize = 4_096;
+/// Bytes of those.
+const CONTENT_BYTES_CACHED: usize = 48 << 20;
+/// Bytes that a block with its transactions takes whatever is in it: views, codes, lists.
+const CONTENT_OVERHEAD: usize = 4 << 10;
+/// Bytes that a batch adds to its own: its seal, its lists, its digest for people.
+const BATCH_OVERHEAD: usize = 1 << 10;
 /// Bytes that a transaction adds to its own in a decoded batch: entry, identifier, place in the list by account.
 const TRANSACTION_OVERHEAD: usize = 80;
 /// How long the oldest block is believed to be the oldest one.
@@ -74,6 +81,25 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// A block with its batches.
+    ///
+    /// # Errors
+    /// When they are not as many transactions as the block has.
+    pub(crate) fn new(block: Arc<Block>, batches: Vec<Batch>) -> Result<Self, ChainError> {
+        let (mut starts, mut count) = (Vec::with_capacity(batches.len()), 0u32);
+        for batch in &batches {
+            starts.push(count);
+            count += batch.len() as u32;
+        }
+        if count as usize != block.codes.len() {
+            let height = block.header.height;
+            return Err(ChainError::Read(format!(
+                "block {height} has {count} transactions, but its record other ones"
+            )));
+        }
+        Ok(Self { block, batches, starts, by_account: OnceLock::new() })
+    }
+
     /// The transaction at a place, with its identifier.
     pub(crate) fn transaction(&self, index: u32) -> Option<(Transaction<'_>, &Hash)> {
         let batch = self.starts.partition_point(|start| *start <= index).checked_sub(1)?;
@@ -89,16 +115,9 @@ impl Content {
     }
 
     fn bytes(&self) -> usize {
-        self.batches.iter().map(|batch| batch.body_length() + batch.len() * TRANSACTION_OVERHEAD).sum()
+        let batch = |batch: &Batch| batch.body_length() + batch.len() * TRANSACTION_OVERHEAD + BATCH_OVERHEAD;
+        CONTENT_OVERHEAD + self.batches.iter().map(batch).sum::<usize>()
     }
-}
-
-#[derive(Default)]
-struct Cache {
-    blocks: HashMap<u64, Arc<Block>>,
-    block_order: VecDeque<u64>,
-    contents: VecDeque<Arc<Content>>,
-    content_bytes: usize,
 }
 
 #[derive(Default)]
@@ -120,7 +139,9 @@ pub(crate) struct Files {
     pub tables: Tables,
     /// What stands in for tables that are not there yet.
     pub recent: Mutex<Recent>,
-    cache: Mutex<Cache>,
+    /// Apart from the contents, because the follower puts every new block here.
+    kept_blocks: Mutex<Cache<Block>>,
+    contents: Mutex<Cache<Content>>,
     hashes: RwLock<Hashes>,
     oldest: Mutex<Option<(Instant, u64)>>,
 }
@@ -140,7 +161,8 @@ impl Files {
             headers: LogPlaces::new(&folders.logs, ORDER_LOG, start(ORDER_LOG)),
             tables: Tables::new(&folders.tables),
             recent: Mutex::default(),
-            cache: Mutex::default(),
+            kept_blocks: Mutex::new(Cache::new(usize::MAX, BLOCKS_CACHED)),
+            contents: Mutex::new(Cache::new(CONTENT_BYTES_CACHED, CONTENTS_CACHED)),
             hashes: RwLock::default(),
             oldest: Mutex::default(),
         }
@@ -162,7 +184,7 @@ impl Files {
     pub(crate) fn expect_block(&self, record: &CommitRecord<'_>) {
         let block = Arc::new(Block::new(record));
         self.push_hash(&record.header.hash(), record.header.height);
-        self.keep(&block);
+        self.kept_blocks.lock().insert(record.header.height, block, 0);
     }
 
     /// A block's hash is known.
@@ -183,19 +205,6 @@ impl Files {
         self.hashes.read().heights.get(&prefix(hash)).copied()
     }
 
-    fn keep(&self, block: &Arc<Block>) {
-        let mut cache = self.cache.lock();
-        let height = block.header.height;
-        if cache.blocks.insert(height, block.clone()).is_none() {
-            cache.block_order.push_back(height);
-        }
-        if cache.block_order.len() > BLOCKS_CACHED
-            && let Some(oldest) = cache.block_order.pop_front()
-        {
-            cache.blocks.remove(&oldest);
-        }
-    }
-
     /// A block.
     ///
     /// # Errors
@@ -204,14 +213,12 @@ impl Files {
         if self.blocks.last().is_none_or(|(last, _)| height > last) {
             return Err(self.no_block(height));
         }
-        if let Some(block) = self.cache.lock().blocks.get(&height) {
-            return Ok(block.clone());
+        if let Some(block) = self.kept_blocks.lock().get(height) {
+            return Ok(block);
         }
         let Some(record) = self.blocks.read(height)? else { return Err(self.no_block(height)) };
         let record = CommitRecord::decode(&record.payload).map_err(ChainError::read)?;
-        let block = Arc::new(Block::new(&record));
-        self.keep(&block);
-        Ok(block)
+        Ok(self.kept_blocks.lock().insert(height, Arc::new(Block::new(&record)), 0))
     }
 
     /// Why there is no block at a height.
@@ -227,18 +234,18 @@ impl Files {
             _ if height > head => {
                 ChainError::NotFound(format!("there is no block {height} yet; the last committed height is {head}"))
             }
-            _ => ChainError::Pruned { what: format!("block {height}"), oldest: head + 1 },
+            // It was committed this moment, and not all that belongs to it is known yet.
+            _ => ChainError::NotReady(format!("block {height} is being taken in")),
         }
     }
 
     /// A block with its transactions; `keep` says whether it is likely to be asked for again.
     pub(crate) fn content(&self, height: u64, keep: bool) -> Result<Arc<Content>, ChainError> {
-        let cached = self.cache.lock().contents.iter().find(|content| content.block.header.height == height).cloned();
-        if let Some(content) = cached {
+        if let Some(content) = self.contents.lock().get(height) {
             return Ok(content);
         }
         let block = self.block(height)?;
-        let (mut batches, mut starts, mut count) = (Vec::with_capacity(block.batch_positions.len()), Vec::new(), 0u32);
+        let mut batches = Vec::with_capacity(block.batch_positions.len());
         for position in &block.batch_positions {
             let batch =
                 read_batch(&self.logs, &self.chain, *position).map_err(|reason| match self.blocks.oldest() {
@@ -247,26 +254,15 @@ impl Files {
                     }
                     _ => ChainError::Read(reason),
                 })?;
-            starts.push(count);
-            count += batch.len() as u32;
             batches.push(batch);
         }
-        if count as usize != block.codes.len() {
-            return Err(ChainError::Read(format!(
-                "block {height} has {count} transactions, but its record other ones"
-            )));
+        let content = Arc::new(Content::new(block, batches)?);
+        // One without transactions is made again at no cost.
+        if !keep || content.block.codes.is_empty() {
+            return Ok(content);
         }
-        let content = Arc::new(Content { block, batches, starts, by_account: OnceLock::new() });
-        if keep {
-            let mut cache = self.cache.lock();
-            cache.content_bytes += content.bytes();
-            cache.contents.push_back(content.clone());
-            while cache.content_bytes > BATCH_BYTES_CACHED && cache.contents.len() > 1 {
-                let Some(oldest) = cache.contents.pop_front() else { break };
-                cache.content_bytes -= oldest.bytes().min(cache.content_bytes);
-            }
-        }
-        Ok(content)
+        let bytes = content.bytes();
+        Ok(self.contents.lock().insert(height, content, bytes))
     }
 
     /// The batches of a record that is about to be applied.

@@ -167,6 +167,7 @@ fn follow(shared: &Shared, cursor: &mut Cursor) -> Result<(), String> {
         if durable.height < height {
             return Err(format!("the node has published height {}, below {height}", durable.height));
         }
+        shared.published.store(durable.height, Ordering::Release);
         if durable.height == height || turn(shared, cursor, &durable)? {
             cursor.stalled = None;
         } else if cursor.stalled.get_or_insert_with(Instant::now).elapsed() >= STALL {

@@ -10,7 +10,7 @@ use tana_types::code::Code;
 
 use super::describe::{Decimals, describe_transaction};
 use super::files::Files;
-use super::recent::FindKeys;
+use super::recent::{FindKeys, Found};
 use super::{ChainError, Place, TransactionPage, TransactionView};
 
 /// How long one look-up may take.
@@ -36,28 +36,36 @@ fn rank(code: u8) -> u8 {
 }
 
 impl Lookup<'_> {
-    /// The segments that are kept, newest first.
-    fn segments(&self) -> Result<impl Iterator<Item = u32> + use<>, ChainError> {
-        let last = self.files.blocks.last().map(|(_, position)| position.segment);
-        let first = if last.is_some() { self.files.blocks.first_segment()? } else { 1 };
-        Ok((first..=last.unwrap_or(0)).rev())
+    /// The segments that are kept and begin at or below `height`, newest first.
+    fn segments(&self, height: u64) -> Result<impl Iterator<Item = u32> + use<>, ChainError> {
+        let (first, last) = match self.files.blocks.last() {
+            None => (1, 0),
+            Some((head, last)) if height >= head => (self.files.blocks.first_segment()?, last.segment),
+            Some((_, last)) => {
+                (self.files.blocks.first_segment()?, self.files.blocks.segment_of(height, last.segment)?)
+            }
+        };
+        Ok((first..=last).rev())
     }
 
-    /// The transaction with this identifier, where it says most; of two ends alike the earlier one.
-    pub(crate) fn by_id(&self, id: &Hash) -> Result<TransactionView, ChainError> {
-        let until = Instant::now() + LOOKUP_TIME;
+    /// The transaction with this identifier, found before `until`: where it says most; of two ends alike the earlier one.
+    pub(crate) fn by_id(&self, id: &Hash, until: Instant) -> Result<TransactionView, ChainError> {
         let recent = {
             let mut recent = self.files.recent.lock();
             recent.catch_up(self.files, self.find, until)?;
             recent.ids(key_of_id(id))
         };
         let mut best: Option<(u8, TransactionView)> = None;
-        for segment in self.segments()? {
-            let mut places = self.places_of_id(&recent, segment, id)?;
+        for segment in self.segments(u64::MAX)? {
+            // One look into a table may cost several reads, and there may be thousands.
+            if Instant::now() >= until {
+                return Err(ChainError::TimeOver);
+            }
+            let Found { mut places, is_all } = self.places_of_id(&recent, segment, id)?;
             places.sort_unstable();
             for at in places.into_iter().rev() {
                 if Instant::now() >= until {
-                    return Err(ChainError::TooLong);
+                    return Err(ChainError::TimeOver);
                 }
                 let (height, index) = place_of(at);
                 let content = self.files.content(height, true)?;
@@ -73,6 +81,9 @@ impl Lookup<'_> {
             if best.as_ref().is_some_and(|(rank, _)| *rank == 2) {
                 break;
             }
+            if !is_all {
+                return Err(ChainError::TooLong);
+            }
         }
         best.map(|(_, view)| view).ok_or_else(|| {
             let from = self.files.blocks.oldest().ok().flatten().filter(|oldest| *oldest > 1);
@@ -82,14 +93,15 @@ impl Lookup<'_> {
         })
     }
 
-    fn places_of_id(&self, recent: &BTreeMap<u32, Vec<u64>>, segment: u32, id: &Hash) -> Result<Vec<u64>, ChainError> {
-        if let Some(places) = recent.get(&segment) {
-            return Ok(places.clone());
+    fn places_of_id(&self, recent: &BTreeMap<u32, Found>, segment: u32, id: &Hash) -> Result<Found, ChainError> {
+        if let Some(found) = recent.get(&segment) {
+            return Ok(Found { places: found.places.clone(), is_all: found.is_all });
         }
-        match self.files.tables.get(TableKind::Transactions, segment)? {
-            Some(table) => table.lookup(key_of_id(id)).map_err(ChainError::read),
-            None => self.without_table(segment),
-        }
+        let places = match self.files.tables.get(TableKind::Transactions, segment)? {
+            Some(table) => table.lookup(key_of_id(id)).map_err(ChainError::read)?,
+            None => self.without_table(segment)?,
+        };
+        Ok(Found { places, is_all: true })
     }
 
     /// No table and nothing instead of one: pruned this moment, or the node makes none.
@@ -97,28 +109,39 @@ impl Lookup<'_> {
         if segment < self.files.blocks.first_segment()? { Ok(Vec::new()) } else { Err(ChainError::TooLong) }
     }
 
-    /// Transactions that are from or to an account, newest first.
+    /// Transactions below `given` that are from or to an account, newest first. What is not found before `until` is left to the next page.
     pub(crate) fn by_account(
         &self,
         account: AccountIndex,
-        before: Option<Place>,
+        given: Option<Place>,
         limit: usize,
+        until: Instant,
     ) -> Result<TransactionPage, ChainError> {
-        let until = Instant::now() + LOOKUP_TIME;
-        let mut before = before.map_or(u64::MAX, |before| place(before.height, before.index as usize));
+        let newest = given.map_or(u64::MAX, |given| given.height);
+        let mut before = given.map_or(u64::MAX, |given| place(given.height, given.index as usize));
         let recent = {
             let mut recent = self.files.recent.lock();
             recent.catch_up(self.files, self.find, until)?;
             recent.account(account, before, limit + 1)
         };
         let mut places: Vec<u64> = Vec::new();
-        for segment in self.segments()? {
+        let mut is_all = true;
+        for segment in self.segments(newest)? {
             if places.len() > limit {
                 break;
             }
+            if Instant::now() >= until {
+                if places.is_empty() {
+                    return self.empty_page(given, segment);
+                }
+                return self.page(&places, limit, until, true);
+            }
             let wanted = limit + 1 - places.len();
             let found = match recent.get(&segment) {
-                Some(found) => found.iter().copied().take(wanted).collect(),
+                Some(found) => {
+                    is_all = found.is_all || found.places.len() >= wanted;
+                    found.places.iter().copied().take(wanted).collect()
+                }
                 None => match self.files.tables.get(TableKind::Accounts, segment)? {
                     Some(table) => table
                         .lookup_range_descending(u64::from(account), Some(before), wanted)
@@ -128,12 +151,28 @@ impl Lookup<'_> {
             };
             before = found.last().copied().unwrap_or(before);
             places.extend(found);
+            if !is_all {
+                // The rest of this segment needs its table. What is known already is an answer, the next page waits for it.
+                break;
+            }
         }
-        self.page(&places, limit, until)
+        if !is_all && places.is_empty() {
+            return Err(ChainError::TooLong);
+        }
+        self.page(&places, limit, until, !is_all)
     }
 
-    /// The transactions at places, which are one more than `limit` when others follow. A page that would take too long ends early.
-    fn page(&self, places: &[u64], limit: usize, until: Instant) -> Result<TransactionPage, ChainError> {
+    /// What follows below `given` when the time is over before `segment` and nothing was found yet: nothing, and where to go on.
+    fn empty_page(&self, given: Option<Place>, segment: u32) -> Result<TransactionPage, ChainError> {
+        let height = self.files.blocks.first_height(segment + 1)?.ok_or(ChainError::TimeOver)?;
+        let above = Place { height, index: 0 };
+        let next = given.map_or(above, |given| given.min(above));
+        Ok(TransactionPage { transactions: Vec::new(), next: Some(next) })
+    }
+
+    /// The transactions at places, which are one more than `limit` when others follow; `is_more` when others follow anyhow. A page that would
+    /// take too long ends early.
+    fn page(&self, places: &[u64], limit: usize, until: Instant, is_more: bool) -> Result<TransactionPage, ChainError> {
         let mut transactions = Vec::with_capacity(limit.min(places.len()));
         for at in places.iter().take(limit) {
             if Instant::now() >= until && !transactions.is_empty() {
@@ -147,7 +186,7 @@ impl Lookup<'_> {
             };
             transactions.extend(describe_transaction(&content, index, &self.decimals));
         }
-        let is_more = places.len() > transactions.len();
+        let is_more = is_more || places.len() > transactions.len();
         let next = transactions.last().filter(|_| is_more);
         let next = next.map(|last| Place { height: last.block_height, index: last.index });
         Ok(TransactionPage { transactions, next })

@@ -15,6 +15,7 @@
 //! - Reads about accounts hold a lock for microseconds. Reads of blocks and transactions read files: call them where a thread may wait.
 
 mod accounts;
+mod cache;
 mod describe;
 mod error;
 mod files;
@@ -43,6 +44,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
+use std::time::Instant;
 
 use parking_lot::RwLock;
 use tana_engine::order_record;
@@ -58,7 +60,7 @@ use tana_types::username::Username;
 use tokio::sync::watch;
 
 use describe::{Decimals, describe_account, describe_currencies, describe_pending, describe_transaction};
-use lookup::Lookup;
+use lookup::{LOOKUP_TIME, Lookup};
 use proof::AccountProof;
 use recent::account_places;
 use shared::{Live, Shared};
@@ -160,6 +162,7 @@ impl Chain {
             phase: RwLock::new(Phase::Loading),
             head: watch::Sender::new(0),
             attested: AtomicU64::new(0),
+            published: AtomicU64::new(0),
             tree: RwLock::new(None),
             live: RwLock::new(None),
             stop: AtomicBool::new(false),
@@ -199,7 +202,7 @@ impl Chain {
                 hash: hex::encode(facts.hash),
                 state_root: hex::encode(facts.sections.root()),
                 timestamp_ms: facts.timestamp_ms,
-                finalized_height: facts.height,
+                finalized_height: self.shared().published.load(Ordering::Acquire).max(facts.height),
                 attested_height: self.shared().attested.load(Ordering::Acquire),
                 oldest_height: 0,
                 accounts: u64::from(facts.sections.account_count).saturating_sub(1),
@@ -360,7 +363,7 @@ impl Chain {
     /// The transaction with this identifier: where it took effect, else where it failed, else where it was passed over. *files*
     pub fn transaction(&self, id: &Hash) -> Result<TransactionView, ChainError> {
         let (files, decimals) = (self.shared().files()?, self.decimals()?);
-        Lookup { files: &files, find: &|keys| self.find_keys(keys), decimals }.by_id(id)
+        Lookup { files: &files, find: &|keys| self.find_keys(keys), decimals }.by_id(id, Instant::now() + LOOKUP_TIME)
     }
 
     /// At most `limit` (1 to [`PAGE_MAX`]) transactions of the newest blocks below `before`, newest first. *files*
@@ -404,7 +407,12 @@ impl Chain {
         let limit = page(limit)?;
         let account = self.shared().with(|live| find_in(live, name))?;
         let (files, decimals) = (self.shared().files()?, self.decimals()?);
-        Lookup { files: &files, find: &|keys| self.find_keys(keys), decimals }.by_account(account, before, limit)
+        Lookup { files: &files, find: &|keys| self.find_keys(keys), decimals }.by_account(
+            account,
+            before,
+            limit,
+            Instant::now() + LOOKUP_TIME,
+        )
     }
 
     /// At most `limit` of a block's transactions that are from or to the account with this key, in order, behind position `after`; for feeds.
@@ -441,15 +449,25 @@ impl Chain {
     /// [`ChainError::NotFound`] when no committed block from there on has one, as where consensus is off.
     pub fn certificate(&self, height: u64) -> Result<CertificateView, ChainError> {
         let files = self.shared().files()?;
-        if files.headers.find(height)?.is_none() {
-            return Err(files.no_block(height));
-        }
-        for height in height..height.saturating_add(CERTIFICATE_HEADERS_MAX) {
-            let Some(record) = files.headers.read(height)? else { break };
-            let (header, certificate) = order_record::decode(&record.payload).map_err(ChainError::read)?;
+        let none_yet = || ChainError::NotFound(format!("no committed block from {height} on has a certificate yet"));
+        let Some(mut records) = files.headers.iter_from(height)? else {
+            return Err(match files.no_block(height) {
+                // The block is there, its header will be in a moment.
+                ChainError::NotReady(_) => none_yet(),
+                other => other,
+            });
+        };
+        for expected in height..height.saturating_add(CERTIFICATE_HEADERS_MAX) {
+            let Some(record) = records.next_record().map_err(ChainError::read)? else { break };
+            let (header, certificate) = order_record::decode(record.payload).map_err(ChainError::read)?;
+            if header.height != expected {
+                return Err(ChainError::Read(format!(
+                    "another header stands where that of block {expected} should be"
+                )));
+            }
             if let Some(certified) = tana_consensus::certificate::claimed(certificate) {
                 return Ok(CertificateView {
-                    height,
+                    height: header.height,
                     hash: hex::encode(header.hash()),
                     epoch: header.epoch,
                     certificate: hex::encode(certificate),
@@ -457,7 +475,7 @@ impl Chain {
                 });
             }
         }
-        Err(ChainError::NotFound(format!("no committed block from {height} on has a certificate")))
+        Err(none_yet())
     }
 
     /// The proof of what an account is, or that no account has a key, at the attested height of [`Head`]. A username is looked up first; one

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tana_engine::pipeline::{BLOCK_LOG, LOG_NAMES};
+use tana_store::log::LogIterator;
 use tana_store::{LogReader, OwnedRecord, Position, StoreError};
 
 use super::ChainError;
@@ -130,16 +131,7 @@ impl LogPlaces {
         if let Some(position) = self.find_known(height) {
             return Ok(Some(position));
         }
-        // The last segment that begins at or below the height.
-        let (mut low, mut high) = (self.first_segment()?, last.segment);
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if self.first_height(middle)?.is_some_and(|first| first <= height) {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
+        let low = self.segment_of(height, last.segment)?;
         if self.first_height(low)?.is_none_or(|first| first > height) {
             return Ok(None);
         }
@@ -152,6 +144,31 @@ impl LogPlaces {
             known.runs.pop_front();
         }
         Ok(found)
+    }
+
+    /// The last segment up to `last` that begins at or below `height`; the first one that is kept where none does.
+    pub(crate) fn segment_of(&self, height: u64, last: u32) -> Result<u32, ChainError> {
+        let (mut low, mut high) = (self.first_segment()?, last);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if self.first_height(middle)?.is_some_and(|first| first <= height) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The records from `height` on, up to the last one that may be read; none where [`LogPlaces::find`] finds none.
+    pub(crate) fn iter_from(&self, height: u64) -> Result<Option<LogIterator>, ChainError> {
+        let Some(position) = self.find(height)? else { return Ok(None) };
+        let mut records = match self.reader()?.iter_from(position) {
+            Err(StoreError::Missing { .. }) => return Ok(None),
+            other => other.map_err(ChainError::read)?,
+        };
+        records.set_limit(self.last().map(|(_, position)| position));
+        Ok(Some(records))
     }
 
     fn find_known(&self, height: u64) -> Option<Position> {

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     /// The highest height that was held against a header that attests it; 0 before the first one. Apart from the tree, so that nobody who
     /// only asks for the height waits while the tree moves.
     pub attested: AtomicU64,
+    /// The height that the node has published as committed, as it was last seen; 0 before. The state may be behind it.
+    pub published: AtomicU64,
     /// The proof tree.
     pub tree: RwLock<Option<ProofTree>>,
     /// The state.
@@ -74,6 +76,7 @@ impl Shared {
         self.set_phase(phase);
         *self.tree.write() = None;
         self.attested.store(0, Ordering::Release);
+        self.published.store(0, Ordering::Release);
         *self.live.write() = None;
     }
 

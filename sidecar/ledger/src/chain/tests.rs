@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod reads;
+
 use std::collections::BTreeMap;
 
 use tana_accounts::directory;

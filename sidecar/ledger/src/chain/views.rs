@@ -16,7 +16,7 @@ pub struct Head {
     pub state_root: String,
     /// The timestamp of that block.
     pub timestamp_ms: u64,
-    /// The highest height that is known to be final. The node publishes nothing above what it has committed, so it is `height`.
+    /// The height that the node has published as committed: `height`, or more while this reader takes in what is between.
     pub finalized_height: u64,
     /// The highest height whose state this reader has held against a header that attests it; 0 before the first one. Proofs are of this
     /// height.
@@ -256,6 +256,10 @@ pub struct TransactionView {
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Bits of a height and of a place in its block, packed as the node's tables hold them.
+const HEIGHT_BITS: u32 = 40;
+const INDEX_BITS: u32 = 24;
+
 /// A place in the chain: which transaction of which block. Ordered by age; the cursor of lists of transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -274,16 +278,22 @@ impl std::fmt::Display for Place {
 impl std::str::FromStr for Place {
     type Err = super::ChainError;
 
-    /// Reads what `Display` writes: `HEIGHT-INDEX`.
+    /// Reads what `Display` writes: `HEIGHT-INDEX`, digits alone, no more than tables can hold.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = || {
             let (height, index) = text.split_once('-')?;
-            Some(Self { height: height.parse().ok()?, index: index.parse().ok()? })
+            let place = Self { height: digits(height)?, index: digits(index)?.try_into().ok()? };
+            (place.height < 1 << HEIGHT_BITS && place.index < 1 << INDEX_BITS).then_some(place)
         };
         read().ok_or_else(|| {
             super::ChainError::Invalid("a cursor of transactions is HEIGHT-INDEX, such as 17-3".to_owned())
         })
     }
+}
+
+/// A number without a sign, which `parse` would take.
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// A page of transactions, newest first.
@@ -321,4 +331,39 @@ pub struct CertificateView {
     pub certificate: String,
     /// The view of the epoch in which it was voted for.
     pub view: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use tana_engine::indexer::{place, place_of};
+
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_what_tables_can_hold_and_nothing_else() {
+        let largest = Place { height: (1 << HEIGHT_BITS) - 1, index: (1 << INDEX_BITS) - 1 };
+        for at in [Place { height: 0, index: 0 }, Place { height: 17, index: 3 }, largest] {
+            assert_eq!(at.to_string().parse(), Ok(at));
+            assert_eq!(place_of(place(at.height, at.index as usize)), (at.height, at.index));
+        }
+        for bad in [
+            "",
+            "-",
+            "17",
+            "17-",
+            "-3",
+            "+17-3",
+            "17-+3",
+            " 17-3",
+            "17-3 ",
+            "17-3-1",
+            "1099511627776-0",
+            "17-16777216",
+            "17-4294967295",
+            "99999999999999999999-0",
+            "١-3",
+        ] {
+            assert!(matches!(bad.parse::<Place>(), Err(crate::chain::ChainError::Invalid(_))), "{bad}");
+        }
+    }
 }

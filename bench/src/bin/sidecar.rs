@@ -105,7 +105,14 @@ fn measure(arguments: &Arguments) -> Result<(), String> {
     let found = cost(&plan, &|step| line.set_message(step.to_owned()));
     line.finish_and_clear();
     let found = found?;
-    write_json(arguments.json.as_deref(), &found, || println!("{}", table(&found)))
+    write_json(arguments.json.as_deref(), &found, || println!("{}", table(&found)))?;
+    // A bar that is missed is a figure; a read without an answer is a defect.
+    let failed = [&found.reads_at_half, &found.reads_flooded, &found.reads_idle];
+    match failed.into_iter().find_map(|reads| reads.first_failure.as_ref()) {
+        Some(reason) => Err(format!("a read failed: {reason}")),
+        None if found.feed.complete < found.feed.subscribers => Err("not every subscriber got every block".to_owned()),
+        None => Ok(()),
+    }
 }
 
 fn table(found: &SidecarOutcome) -> Table {

@@ -108,7 +108,7 @@ fn paths(chain: &Chain, accounts: u32) -> Vec<String> {
     (0..500u32)
         .map(|number| match number % 10 {
             0..=3 => format!("/users/publicKey/{}", account(number)),
-            4..=6 => format!("/balances?publicKey={}&currencyCode=USD", account(number)),
+            4..=6 => format!("/balances?ownerId={}&ownerType=user&currencyCode=USD", account(number)),
             7 => "/blocks/latest".to_owned(),
             8 => "/blocks?limit=10".to_owned(),
             _ => "/balances/currencies".to_owned(),

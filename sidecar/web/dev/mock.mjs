@@ -99,8 +99,12 @@ function decide(verb, id, body) {
   node.status = verb === "approve" ? "active" : "denied";
   network.event(id, verb === "approve" ? "approval" : "denied");
   tellMesh();
-  const inSet = network.validators.has(id) ? "in_set" : "not_in_set";
-  return { success: true, nodeId: id, status: node.status, validator: { publicKey: node.publicKey, address: `127.0.0.1:${node.services[0].port}`, chain: inSet } };
+  return { success: true, nodeId: id, status: node.status, validator: link(node) };
+}
+
+function link(node) {
+  const chain = network.validators.has(node.id) ? "in_set" : "not_in_set";
+  return { publicKey: node.publicKey, address: `127.0.0.1:${node.services[0].port}`, chain };
 }
 
 /** Reads a validator_set_change of docs/protocol.md; nothing else is taken. */
@@ -155,7 +159,7 @@ function nodeRow(node) {
     tailscale_ip: node.tailscaleIP,
     status: node.status,
     registered_at: node.registeredAt,
-    approved_at: null,
+    approved_at: node.status === "pending" ? null : node.registeredAt,
     approved_by: null,
     last_heartbeat: node.lastHeartbeat,
     chain: network.validators.has(node.id) ? "in_set" : "not_in_set",
@@ -170,7 +174,7 @@ function registry(method, path, body, headers) {
   if (method === "GET" && first === "nodes" && second) {
     const node = network.nodes.get(second);
     if (!node) throw new Refusal(404, "not_found", "no such node");
-    return { node: nodeRow(node), heartbeats: [] };
+    return { node: nodeRow(node), heartbeats: [], validator: link(node) };
   }
   if (method === "GET" && path === "/nodes") return { nodes: [...network.nodes.values()].map(nodeRow) };
   if (method === "GET" && path === "/api/network") return network.snapshot();

@@ -182,6 +182,9 @@ export const ledger = {
 
   validators: (signal?: AbortSignal) => ask<ValidatorSet>("/validators", init(signal)),
 
+  /** The set once every change that is decided already is in force: that of the last epoch that can be asked for. */
+  decidedValidators: (signal?: AbortSignal) => ask<ValidatorSet>(`/validators${query({ epoch: Number.MAX_SAFE_INTEGER })}`, init(signal)),
+
   /** Sends a signed transaction to one ledger, never to a second one too, and waits until it is known what became of it. */
   async submit(bytes: Uint8Array<ArrayBuffer>): Promise<Submitted> {
     const base = bases()[0];

@@ -7,6 +7,7 @@ import { postJson, request } from "./http";
 export interface ValidatorLink {
   publicKey: string;
   address: string | null;
+  /** With every change of the set that is decided already. */
   chain?: "in_set" | "not_in_set";
 }
 
@@ -39,11 +40,14 @@ export interface NodeRow {
   services: ServiceRow[];
 }
 
+/** A node, and what a validator-set transaction would say of it. */
+export interface NodeAnswer {
+  node: NodeRow;
+  validator?: ValidatorLink;
+}
+
 export const mesh = {
-  async node(id: string, signal?: AbortSignal): Promise<NodeRow> {
-    const answer = await request<{ node: NodeRow }>(`/nodes/${encodeURIComponent(id)}`, signal ? { signal } : {});
-    return answer.node;
-  },
+  node: (id: string, signal?: AbortSignal) => request<NodeAnswer>(`/nodes/${encodeURIComponent(id)}`, signal ? { signal } : {}),
 
   decide: (decision: Decision, id: string, body: DecisionRequest) =>
     postJson<DecisionAnswer>(`/${decision}/${encodeURIComponent(id)}`, body),

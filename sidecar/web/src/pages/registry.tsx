@@ -98,7 +98,7 @@ function Node({ node, canSign, members, onPlan }: NodeProps) {
   const isMember = members && consensus ? members.has(consensus.publicKey) : null;
   const why = canSign ? undefined : "Open the sovereign's key file first";
   const action = (plan: Plan["kind"], words: string, tone: string) => (
-    <button type="button" class={`button ${tone}`} disabled={!canSign} title={why} onClick={() => onPlan({ kind: plan, node, isMember })}>
+    <button type="button" class={`button ${tone}`} disabled={!canSign} title={why} onClick={() => onPlan({ kind: plan, node })}>
       {words}
     </button>
   );

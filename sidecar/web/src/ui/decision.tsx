@@ -2,8 +2,9 @@
 
 import { useRef, useState } from "preact/hooks";
 import { reason } from "../api/http";
-import { changeSet, decideNode } from "../api/membership";
-import { mesh, type ValidatorLink } from "../api/mesh";
+import { ledger } from "../api/ledger";
+import { changeSet, decideNode, membershipOf } from "../api/membership";
+import { mesh } from "../api/mesh";
 import type { Signer } from "../crypto/keyfile";
 import type { MeshNode } from "../state/frame";
 import { count, hostOf } from "../util/format";
@@ -14,8 +15,6 @@ import { Badge, Dialog, Facts, Icon, Name } from "./parts";
 export interface Plan {
   kind: "approve" | "deny" | "join" | "leave";
   node: MeshNode;
-  /** Whether the chain's validator set has it, as a ledger says; `null` where that is not known. */
-  isMember: boolean | null;
 }
 
 type StepState = "waits" | "runs" | "done" | "failed";
@@ -37,18 +36,23 @@ const PORT_OF_LINKS = 9000;
 
 export function DecisionDialog({ plan, signer, onClose }: { plan: Plan; signer: Signer; onClose: () => void }) {
   const { kind, node } = plan;
-  const consensus = node.services.find((service) => service.type === "consensus");
   const row = useLoaded(`node ${node.id}`, (signal) => mesh.node(node.id, signal));
-  const inSet = plan.isMember ?? row.data?.chain === "in_set";
-  const isKnown = plan.isMember !== null || row.data?.chain !== undefined;
-  const [withSet, setWithSet] = useState(consensus !== undefined);
+  const set = useLoaded("decided validators", (signal) => ledger.decidedValidators(signal));
+  const shown = row.data?.validator;
+  const ownKey = row.data?.node.public_key ?? node.publicKey;
+  const { link, isUnproven } = row.data ? membershipOf(kind, row.data.node, shown) : { link: null, isUnproven: false };
+  const inSet = set.data ? set.data.validators.some((validator) => validator.publicKey === shown?.publicKey) : shown?.chain === "in_set";
+  const isKnown = shown !== undefined && (set.data !== null || shown.chain !== undefined);
+  const [withSet, setWithSet] = useState(true);
+  const [isCompared, setCompared] = useState(false);
   const [address, setAddress] = useState("");
   const [steps, setSteps] = useState<Step[]>([]);
   const [busy, setBusy] = useState(false);
-  // What the registry answered, so that a second try goes on behind it.
-  const decided = useRef<{ link: ValidatorLink | undefined } | null>(null);
+  // That the registry has the decision, and whether the set is so already, so that a second try goes on behind it.
+  const decided = useRef<{ isSo: boolean } | null>(null);
   const isDecision = kind === "approve" || kind === "deny";
-  const changesSet = kind === "join" || kind === "leave" || (kind === "approve" && withSet && !inSet) || (kind === "deny" && withSet && inSet);
+  const changesSet = link !== null && (!isDecision || (withSet && (kind === "approve" ? !inSet : inSet)));
+  const mayRun = row.data !== null && (isDecision || link !== null) && !(changesSet && isUnproven && !isCompared);
   const adds = kind === "approve" || kind === "join";
   const verb = { approve: "Approve", deny: node.status === "pending" ? "Deny" : "Revoke", join: "Add", leave: "Remove" }[kind];
 
@@ -73,19 +77,17 @@ export function DecisionDialog({ plan, signer, onClose }: { plan: Plan; signer: 
     let goOn = true;
     if (isDecision) {
       goOn = await step(kind === "approve" ? "Registry: approve" : "Registry: deny", async (own) => {
-        if (!decided.current) decided.current = { link: (await decideNode(signer, kind, node.id)).validator };
+        if (!decided.current) decided.current = { isSo: await decideNode(signer, kind, node.id, shown) };
         own.says = kind === "approve" ? "the node is active" : "the node is denied";
       });
     }
     if (goOn && changesSet) {
-      const link = decided.current?.link;
-      if (isDecision && link?.chain === (adds ? "in_set" : "not_in_set")) {
+      if (decided.current?.isSo) {
         await step(adds ? "Chain: the validator is in the set already" : "Chain: the validator is not in the set", async () => {});
       } else {
         await step(adds ? "Chain: add to the validator set" : "Chain: remove from the validator set", async (own) => {
-          const publicKey = link?.publicKey ?? consensus?.publicKey ?? node.publicKey;
-          const where = address.trim() || link?.address || guessAddress(node);
-          const { submitted, epoch } = await changeSet(signer, adds, publicKey, where);
+          const where = address.trim() || link.address || guessAddress(node);
+          const { submitted, epoch } = await changeSet(signer, adds, link.publicKey, where);
           own.link = submitted.id;
           own.says =
             submitted.status === "applied"
@@ -103,17 +105,25 @@ export function DecisionDialog({ plan, signer, onClose }: { plan: Plan; signer: 
     <Dialog title={`${TITLE[kind]} ${node.id}`} onClose={onClose}>
       <Facts
         rows={[
-          ["node key", <Name text={node.publicKey} full plain />],
+          ["node key", <Name text={ownKey} full plain />],
           ["host", hostOf(node)],
           ["services", node.services.map((service) => `${service.type} ${service.port}`).join(", ") || "none"],
-          ["validator key", consensus && consensus.publicKey !== node.publicKey && <Name text={consensus.publicKey} full plain />],
+          ["validator key", shown && (shown.publicKey === ownKey ? "the node's own" : <Name text={shown.publicKey} full plain />)],
+          ["links", shown?.address],
           ["on the chain", isKnown && <Badge tone={inSet ? "green" : "grey"}>{inSet ? "IN THE VALIDATOR SET" : "NOT IN THE VALIDATOR SET"}</Badge>],
         ]}
       />
-      {consensus && isDecision && (kind === "approve" ? !inSet : inSet) && (
+      {row.error && <p class="bad-text">The registry does not say who this node is: {reason(row.error)}</p>}
+      {link && isDecision && (kind === "approve" ? !inSet : inSet) && (
         <label class="check">
           <input type="checkbox" checked={withSet} disabled={busy} onChange={(event) => setWithSet((event.currentTarget as HTMLInputElement).checked)} />
           {kind === "approve" ? "Also add it to the validator set, so that it votes" : "Also remove it from the validator set"}
+        </label>
+      )}
+      {changesSet && isUnproven && (
+        <label class="check">
+          <input type="checkbox" checked={isCompared} disabled={busy} onChange={(event) => setCompared((event.currentTarget as HTMLInputElement).checked)} />
+          The validator has another key than the node, and nothing proves that it is the node's. I have compared it with the one that the operator names
         </label>
       )}
       {changesSet && adds && (
@@ -153,7 +163,7 @@ export function DecisionDialog({ plan, signer, onClose }: { plan: Plan; signer: 
           {finished ? "Close" : "Cancel"}
         </button>
         {!finished && (
-          <button type="button" class={`button ${adds ? "primary" : "danger"}`} disabled={busy} onClick={() => void run()}>
+          <button type="button" class={`button ${adds ? "primary" : "danger"}`} disabled={busy || !mayRun} onClick={() => void run()}>
             {busy ? "Signing and sending…" : failed ? "Try again" : `${verb}, signed as ${signer.username || "this key"}`}
           </button>
         )}

@@ -14,7 +14,7 @@ export function PendingPanel({ rows = 50 }: { rows?: number }) {
   const more = state.pendingCount - newest.length;
   return (
     <Panel title="Pending" class="pending" id="pending" flush aside={<span class="muted">{count(state.pendingCount)} waiting for a block</span>}>
-      {newest.length === 0 && <Empty>Nothing waits for a block.</Empty>}
+      {newest.length === 0 && <Empty>{more > 0 ? "The validators tell how many wait, not which." : "Nothing waits for a block."}</Empty>}
       <ul class="rows">
         {newest.map((pending) => (
           <li key={pending.id} class="row">

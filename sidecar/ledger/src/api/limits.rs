@@ -43,8 +43,8 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(8);
 /// How often that is looked at.
 pub const SILENCE_LOOK: Duration = Duration::from_secs(1);
 
-/// Subscribers of feeds at a time.
-pub const FEED_SUBSCRIBERS_MAX: usize = 4_096;
+/// Subscribers of feeds at a time. Each has a connection, of which the server takes 2,048: a quarter is left for requests.
+pub const FEED_SUBSCRIBERS_MAX: usize = 1_536;
 /// Subscribers of accounts' transactions among them: each looks into every block that holds a transaction.
 pub const FEED_ACCOUNTS_MAX: usize = 256;
 /// Newest blocks whose encoded frames are kept for all subscribers.
@@ -69,3 +69,16 @@ pub const FEED_CLIENT_MESSAGES_MAX: u32 = 16;
 pub const FEED_CLIENT_PINGS_MAX: u32 = 64;
 /// The largest message that is read from a WebSocket client, in bytes.
 pub const FEED_CLIENT_BYTES_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use tana_http::server::ServerConfig;
+
+    use super::*;
+
+    #[test]
+    fn feeds_leave_connections_for_requests() {
+        let connections = ServerConfig::default().connections_max as usize;
+        assert_eq!(FEED_SUBSCRIBERS_MAX, connections / 4 * 3);
+    }
+}

@@ -8,8 +8,19 @@ use crate::frame::{ChainView, EVENTS_MAX, Event, EventKind, MeshNode, Validator}
 const ROUTINE_MS: u64 = 1_000;
 /// For how many milliseconds a proof against a validator stands for further ones.
 const PROOF_MS: u64 = 10_000;
-/// Validators against whom proofs are told in that time.
-const PROOFS_MAX: usize = 64;
+/// Validators whom one other may be the first to accuse in that time.
+const CLAIMS_MAX: usize = 4;
+
+/// A proof against a validator, and who told it.
+#[derive(Debug)]
+struct Proof {
+    against: String,
+    at: u64,
+    /// Those who told it, the first one first.
+    by: Vec<String>,
+    /// Whether as many told it as are needed.
+    counts: bool,
+}
 
 /// Events that no delta has told yet, and what is needed to write the next ones.
 #[derive(Debug, Default)]
@@ -20,7 +31,8 @@ pub struct EventLog {
     leader_at: u64,
     height: u64,
     height_at: u64,
-    proofs: Vec<(String, u64)>,
+    /// One for each validator at the most.
+    proofs: Vec<Proof>,
     /// The registry's nodes and their statuses, once it was read.
     statuses: Option<BTreeMap<String, String>>,
 }
@@ -98,19 +110,38 @@ impl EventLog {
         }
     }
 
-    /// A proof against a validator; what several find at about the same time counts once.
-    pub fn evidence(&mut self, against: &str, found_by: &str, now_ms: u64) {
-        self.proofs.retain(|(_, at)| at + PROOF_MS > now_ms);
-        if self.proofs.len() >= PROOFS_MAX || self.proofs.iter().any(|(known, _)| known == against) {
+    /// A proof against the validator `against`, told by `by`. Anybody can tell one, so it counts when `needed` did; before that it is told as the
+    /// word of the first. Each is told once in [`PROOF_MS`].
+    pub fn evidence(&mut self, against: &str, by: &str, needed: usize, now_ms: u64) {
+        self.proofs.retain(|proof| proof.at + PROOF_MS > now_ms);
+        let claims = self.proofs.iter().filter(|proof| proof.by.first().is_some_and(|first| first == by)).count();
+        let place = match self.proofs.iter().position(|proof| proof.against == against) {
+            Some(place) => place,
+            // One that accuses everybody is not heard on.
+            None if claims >= CLAIMS_MAX => return,
+            None => {
+                self.proofs.push(Proof { against: against.to_owned(), at: now_ms, by: Vec::new(), counts: false });
+                self.proofs.len() - 1
+            }
+        };
+        let Some(proof) = self.proofs.get_mut(place) else { return };
+        if proof.counts || proof.by.iter().any(|known| known == by) {
             return;
         }
-        self.proofs.push((against.to_owned(), now_ms));
-        self.push(
-            EventKind::Evidence,
-            against,
-            Some(format!("broke the rules; the proof was found by {found_by}")),
-            now_ms,
-        );
+        proof.by.push(by.to_owned());
+        proof.counts = proof.by.len() >= needed;
+        let details = match (proof.counts, proof.by.len()) {
+            (true, _) => format!("broke the rules; the proof was found by {}", proof.by.join(", ")),
+            (false, 1) => format!("{by} says to have a proof that it broke the rules; not enough others say so"),
+            (false, _) => return,
+        };
+        // Where the first one's word was not told yet, this takes its place.
+        let waiting =
+            self.fresh.iter_mut().rfind(|event| event.event == EventKind::Evidence && event.validator_id == against);
+        match waiting {
+            Some(event) => event.details = Some(details),
+            None => self.push(EventKind::Evidence, against, Some(details), now_ms),
+        }
     }
 
     /// What became of the registry's nodes, of which `nodes` are all. The first reading is how things are, and nothing happened.

@@ -3,7 +3,7 @@
 //! 1. The registry says who the validators are: active and offline nodes that offer `consensus`.
 //! 2. Each validator's source reports; only what it says about itself is taken from it alone.
 //! 3. What concerns others or the chain is what more say than can lie: of `n` that answer, `(n - 1) / 3` may, so the height is the one
-//!    that is reached by one more than that, and the leader is whom most name.
+//!    and the view are those that are reached by one more than that, and the leader is whom one more than that name for this view.
 //! 4. [`Model::flush`] makes the state, compares it with the one before, writes events for what changed, and numbers the delta.
 
 use std::collections::{BTreeMap, HashMap};
@@ -163,8 +163,10 @@ impl Model {
                 }
             }
             Report::Evidence(against) => {
-                let against = self.by_key.get(against).unwrap_or(against).clone();
-                self.log.evidence(&against, &id, now_ms);
+                // A proof against somebody who is no validator here cannot be shown at anybody.
+                if let Some(against) = self.by_key.get(against) {
+                    self.log.evidence(against, &id, liars(self.validators.len()) + 1, now_ms);
+                }
             }
             _ => {}
         }
@@ -245,7 +247,7 @@ impl Model {
             return ChainView { leader: String::new(), tps: 0.0, blocks_per_second: 0.0, ..last };
         }
         let height = believed(online().map(|validator| validator.current_height));
-        let (epoch, view, leader) = leader(reports());
+        let (epoch, view, leader) = leader(&reports().collect::<Vec<_>>());
         // Tenths, so that these are whole numbers to compare.
         let tenths = believed(online().map(|validator| (validator.applied_tps * 10.0) as u64));
         ChainView {
@@ -260,9 +262,11 @@ impl Model {
         }
     }
 
-    /// Who proposed a height; where nobody says it, one that has it.
+    /// Who proposed a height; where not enough say the same, one that has it.
     fn proposer(&self, height: u64, validators: &[Validator]) -> String {
-        let told = self.validators.values().find_map(|tracked| self.by_key.get(tracked.proposer(height)?));
+        let voices = || self.validators.values().filter(|tracked| tracked.answers);
+        let told = named(voices().filter_map(|tracked| tracked.proposer(height)), voices().count());
+        let told = told.and_then(|key| self.by_key.get(key));
         let holder = || validators.iter().find(|validator| validator.current_height >= height);
         told.cloned().or_else(|| holder().map(|validator| validator.id.clone())).unwrap_or_default()
     }
@@ -354,11 +358,11 @@ fn validator(id: &str, tracked: &Tracked, links: &Links, now_ms: u64) -> Validat
     }
 }
 
-/// The greatest number that is reached by more than can lie.
-fn believed(values: impl Iterator<Item = u64>) -> u64 {
-    let mut values: Vec<u64> = values.collect();
+/// The greatest value that is reached by more than can lie.
+fn believed<T: Ord + Copy + Default>(values: impl Iterator<Item = T>) -> T {
+    let mut values: Vec<T> = values.collect();
     values.sort_unstable_by(|a, b| b.cmp(a));
-    values.get(liars(values.len())).copied().unwrap_or(0)
+    values.get(liars(values.len())).copied().unwrap_or_default()
 }
 
 /// How many of so many validators may lie.
@@ -366,16 +370,21 @@ fn liars(validators: usize) -> usize {
     validators.saturating_sub(1) / 3
 }
 
-/// The view and leader that most name; of several, the latest view. The leader is a key.
-fn leader<'a>(reports: impl Iterator<Item = &'a Tracked>) -> (u64, u64, String) {
-    let mut named: BTreeMap<(u64, u64, &str), usize> = BTreeMap::new();
-    for tracked in reports.filter(|tracked| !tracked.status.leader.is_empty()) {
-        let status = &tracked.status;
-        *named.entry((status.epoch, status.view, &status.leader)).or_default() += 1;
+/// What is named by more than can lie among `voices` that were asked, most often first.
+fn named<'a>(names: impl Iterator<Item = &'a str>, voices: usize) -> Option<&'a str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
     }
-    // The last of equals is the one with the latest view.
-    let most = named.into_iter().max_by_key(|(_, count)| *count);
-    most.map_or_else(Default::default, |((epoch, view, leader), _)| (epoch, view, leader.to_owned()))
+    let (name, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count > liars(voices)).then_some(name)
+}
+
+/// The view that is reached by more than can lie, with its epoch, and who leads it: a key, empty where not enough name the same.
+fn leader(reports: &[&Tracked]) -> (u64, u64, String) {
+    let view = believed(reports.iter().map(|tracked| tracked.view()));
+    let leader = named(reports.iter().filter_map(|tracked| tracked.leader(view)), reports.len());
+    (view.0, view.1, leader.unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]

@@ -296,7 +296,71 @@ fn evidence_is_told_once_however_many_find_it() {
     for number in 1..=5 {
         model.take(Input::Report(number, Report::Evidence(key(3))), 1_100);
     }
-    assert_eq!(kinds(&model.flush(1_100).unwrap()), [(Evidence, "val_3")]);
+    let delta = model.flush(1_100).unwrap();
+    assert_eq!(kinds(&delta), [(Evidence, "val_3")]);
+    assert_eq!(delta.events[0].details.as_deref(), Some("broke the rules; the proof was found by val_1, val_2"));
+    model.take(Input::Report(1, Report::Evidence(key(3))), 1_200);
+    assert_eq!(model.flush(1_200), None);
+}
+
+#[test]
+fn what_one_validator_alone_says_to_have_a_proof_of_is_its_word_only() {
+    let mut model = five();
+    model.flush(1_000);
+    let evidence = |against: String| Input::Report(1, Report::Evidence(against));
+    model.take(evidence(key(77)), 1_100);
+    model.take(evidence(String::new()), 1_100);
+    assert_eq!(model.flush(1_100), None, "those are no validators");
+    for _ in 0..3 {
+        model.take(evidence(key(3)), 1_200);
+    }
+    let delta = model.flush(1_200).unwrap();
+    assert_eq!(kinds(&delta), [(Evidence, "val_3")]);
+    assert!(delta.events[0].details.as_ref().unwrap().starts_with("val_1 says"), "{:?}", delta.events);
+    // Another one has it too.
+    model.take(Input::Report(5, Report::Evidence(key(3))), 1_300);
+    let delta = model.flush(1_300).unwrap();
+    assert_eq!(delta.events[0].details.as_deref(), Some("broke the rules; the proof was found by val_1, val_5"));
+    // One that accuses everybody is heard a few times.
+    let mut model = following(20);
+    model.flush(1_000);
+    for accused in 2..=20 {
+        model.take(evidence(key(accused)), 1_100);
+    }
+    assert_eq!(kinds(&model.flush(1_100).unwrap()).len(), 4);
+}
+
+#[test]
+fn one_liar_neither_chooses_the_view_nor_its_leader_nor_the_proposer() {
+    // Four others, each in a view of its own, as they are in the middle of a change: no two name the same leader of one view.
+    let mut model = following(5);
+    let view = |view: u64, leader: u64| Report::View { epoch: 1, view, leader: key(leader) };
+    for number in 1..=5 {
+        model.take(Input::Report(number, status(number, 10, 2)), 1_000);
+    }
+    for (number, at) in [(1, 11), (2, 12), (3, 13)] {
+        for passed in 11..=at {
+            model.take(Input::Report(number, view(passed, passed % 5 + 1)), 1_100);
+        }
+    }
+    model.take(Input::Report(4, Report::View { epoch: 9, view: 12, leader: key(4) }), 1_100);
+    model.flush(1_100);
+    let chain = model.state().chain.clone();
+    assert_eq!((chain.epoch, chain.view, chain.leader.as_str()), (1, 13, ""), "only one says who leads it");
+    model.take(Input::Report(4, Report::View { epoch: 1, view: 12, leader: key(4) }), 1_200);
+    model.flush(1_200);
+    let chain = model.state().chain.clone();
+    assert_eq!((chain.epoch, chain.view), (1, 12));
+    assert_eq!(chain.leader, "val_3", "those that were in view 12 and one that is further say so");
+    // A block is not said to be of one whom a single validator names.
+    let finalized = |proposer: u64| Report::Finalized { height: 11, proposer: key(proposer) };
+    model.take(Input::Report(1, finalized(4)), 2_300);
+    for number in [2, 3, 4, 5] {
+        model.take(Input::Report(number, finalized(3)), 2_300);
+        model.take(Input::Report(number, Report::Committed(11)), 2_300);
+    }
+    let delta = model.flush(2_300).unwrap();
+    assert!(kinds(&delta).contains(&(Block, "val_3")), "{:?}", kinds(&delta));
 }
 
 /// One thing that happens to a model.

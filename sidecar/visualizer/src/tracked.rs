@@ -7,6 +7,8 @@ use crate::report::{PEERS_MAX, PeerLink, Report, Sample, SourceId, Status};
 
 /// Proposers of heights that are remembered.
 const PROPOSERS_MAX: usize = 32;
+/// Views whose leader is remembered: enough that one that is a little ahead still says who led the view of the others.
+const VIEWS_MAX: usize = 16;
 /// A validator whose links the others have lost is offline when it is silent for so many of its usual intervals: it need not be waited for.
 const SILENT_INTERVALS: u64 = 3;
 /// How often a validator is heard, milliseconds, until its source says it.
@@ -39,6 +41,8 @@ pub struct Tracked {
     pub pending: Vec<Pending>,
     /// Who proposed the last heights, as far as it said.
     proposers: VecDeque<(u64, String)>,
+    /// Who leads the last views that it was in, as far as it said: (epoch, view), the leader's key.
+    views: VecDeque<((u64, u64), String)>,
 }
 
 impl Tracked {
@@ -61,6 +65,7 @@ impl Tracked {
                 self.silence.clear();
                 self.own_key = (!status.key.is_empty() && status.key != self.public_key).then(|| status.key.clone());
                 self.status = status.clone();
+                self.remember_leader();
             }
             Report::Peers(peers) => {
                 self.peers = peers.iter().take(PEERS_MAX).map(|peer| (peer.key.clone(), peer.connected)).collect();
@@ -73,6 +78,7 @@ impl Tracked {
             Report::View { epoch, view, leader } => {
                 (self.status.epoch, self.status.view) = (*epoch, *view);
                 self.status.leader.clone_from(leader);
+                self.remember_leader();
             }
             Report::Committed(height) => self.status.height = *height,
             Report::Finalized { height, proposer } => {
@@ -112,6 +118,26 @@ impl Tracked {
     pub fn is_silent(&self, now_ms: u64) -> bool {
         let interval = if self.interval_ms == 0 { INTERVAL_MS } else { self.interval_ms };
         now_ms.saturating_sub(self.heard_at) > SILENT_INTERVALS * interval
+    }
+
+    /// The view that it is in, with its epoch.
+    pub fn view(&self) -> (u64, u64) {
+        (self.status.epoch, self.status.view)
+    }
+
+    fn remember_leader(&mut self) {
+        let (view, leader) = (self.view(), &self.status.leader);
+        if leader.is_empty() {
+            return;
+        }
+        self.views.retain(|(known, _)| *known != view);
+        self.views.truncate(VIEWS_MAX - 1);
+        self.views.push_front((view, leader.clone()));
+    }
+
+    /// Who leads a view with its epoch, as far as it said: a key.
+    pub fn leader(&self, view: (u64, u64)) -> Option<&str> {
+        self.views.iter().find(|(known, _)| *known == view).map(|(_, key)| key.as_str())
     }
 
     /// Who proposed a height, as far as it said.

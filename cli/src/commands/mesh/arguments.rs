@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use tana_types::key::PublicKey;
+
 use crate::arguments::NodeArguments;
 
 /// Which mesh to talk to.
@@ -21,7 +23,9 @@ pub enum MeshCommand {
     Register(RegisterArguments),
     /// As sovereign: let a node in; a validator enters the chain's set with the same command
     #[command(
-        after_help = "Examples:\n  tana mesh approve val_3b6a27bc\n  tana mesh approve val_3b6a27bc --key ./sovereign.json --mesh http://10.0.0.1:8190"
+        after_help = "Examples:\n  tana mesh approve val_3b6a27bc\n  tana mesh approve val_3b6a27bc --public-key ed25519_3b6a... --mesh http://10.0.0.1:8190\n\n\
+        The key of the node is shown before anything is signed; compare it with the one that its operator names. A second call goes on where\n\
+        a first one was cut short."
     )]
     Approve(DecideArguments),
     /// As sovereign: keep a node out, or put it out; a validator leaves the chain's set with the same command
@@ -113,6 +117,15 @@ pub struct DecideArguments {
     /// The sovereign's key file, or a name from `tana keys list`
     #[arg(long, value_name = "FILE|NAME", default_value = "sovereign")]
     pub key: String,
+    /// The node's public key as its operator names it; the node must have this one
+    #[arg(long, value_name = "KEY")]
+    pub public_key: Option<PublicKey>,
+    /// The key of the node's validator as its operator names it, where that is not the node's own
+    #[arg(long, value_name = "KEY", conflicts_with = "no_chain")]
+    pub validator_key: Option<PublicKey>,
+    /// Take the node's key as the mesh names it, without a question
+    #[arg(long)]
+    pub yes: bool,
     /// Decide in the registry alone and leave the chain's validator set as it is
     #[arg(long)]
     pub no_chain: bool,

@@ -1,10 +1,12 @@
 //! The mesh that a command talks to: which one it is, and what its refusals mean to a person.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tana_mesh::agent::client::{CallError, MeshClient};
+use tana_mesh::check::host_of;
 
 use crate::commands::start::layout::mesh_url;
 use crate::error::CliError;
@@ -56,10 +58,30 @@ impl Mesh {
         path: &[&str],
         body: &(impl Serialize + Sync),
     ) -> Result<T, CliError> {
-        self.client.post(path, body).await.map_err(|error| self.explain(error))
+        self.try_post(path, body).await.map_err(|error| self.explain(error))
     }
 
-    fn explain(&self, error: CallError) -> CliError {
+    /// The same for whoever looks at a refusal before it is told.
+    ///
+    /// # Errors
+    /// As the client says it; [`Mesh::explain`] makes it an error of a command.
+    pub async fn try_post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, CallError> {
+        self.client.post(path, body).await
+    }
+
+    /// Whether the mesh that answered last is on this machine, so that nobody can have changed its answer on the way.
+    pub fn is_loopback(&self) -> bool {
+        let (host, _) = host_of(self.client.address());
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    /// What a call that failed means to a person.
+    pub fn explain(&self, error: CallError) -> CliError {
         CliError::Node(match error {
             CallError::Refused { status, message, .. } => {
                 format!("the mesh {} answers {status}: {}", self.client.address(), printable(&message))
@@ -69,5 +91,26 @@ impl Mesh {
                 printable(&why)
             ),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mesh_on_this_machine_is_known_by_its_address() {
+        let home = Home::resolve(Some(std::path::Path::new("/nowhere"))).unwrap();
+        for (url, is_loopback) in [
+            ("http://127.0.0.1:8190", true),
+            ("http://127.9.9.9", true),
+            ("http://localhost:8190", true),
+            ("http://[::1]:8190", true),
+            ("http://10.0.0.1:8190", false),
+            ("http://localhost.example:8190", false),
+            ("http://127.0.0.1.example", false),
+        ] {
+            assert_eq!(Mesh::new(&[url.to_owned()], &home).unwrap().is_loopback(), is_loopback, "{url}");
+        }
     }
 }

@@ -50,7 +50,7 @@ pub fn run(arguments: &RegisterArguments, home: &Home, output: &Output) -> Resul
         CliError::Usage(format!("validator {number} would have no ports left; this machine has enough of them"))
     })?;
     add_validator(&folder, number, port, &NetworkPlan::of_start(1, 0))?;
-    let place = Place::read(&folder, number)?;
+    let place = Place::read(&folder, number, true)?;
     let program = std::env::current_exe().map_err(|source| CliError::System { action: "find this program", source })?;
     let starting = Starting {
         home,
@@ -60,7 +60,7 @@ pub fn run(arguments: &RegisterArguments, home: &Home, output: &Output) -> Resul
         program,
         output,
     };
-    starting.start_validator(&place, true)?;
+    starting.start_validator(&place)?;
     starting.start_sidecar(&place)?;
     await_registration(&place, arguments, home)?;
     let value = json!({ "nodeId": place.id(), "publicKey": place.key, "status": "pending", "folder": place.folder });

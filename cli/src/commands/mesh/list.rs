@@ -1,7 +1,7 @@
 //! `tana mesh status` and `tana mesh list`.
 
 use serde_json::json;
-use tana_mesh::wire::{InfoAnswer, NodeAnswer, NodeStatus, NodeView};
+use tana_mesh::wire::{ChainStanding, InfoAnswer, NodeAnswer, NodeStatus, NodeView, ServiceRow, ValidatorLink};
 
 use super::arguments::{MeshArguments, StatusChoice};
 use super::client::Mesh;
@@ -44,12 +44,13 @@ pub fn list(status: Option<StatusChoice>, mesh: &MeshArguments, home: &Home, out
             vec![
                 printable(&node.row.id),
                 node.row.status.name().to_owned(),
-                printable(&node.row.tailscale_hostname),
+                printable(&node.row.public_key),
+                host(node),
                 services(node),
                 node.row.last_heartbeat.map_or_else(|| "never".to_owned(), iso8601),
             ]
         });
-        output.rows(&["id", "status", "host", "services", "last heartbeat"], &[], rows);
+        output.rows(&["id", "status", "key", "host", "services", "last heartbeat"], &[], rows);
     });
     Ok(())
 }
@@ -86,7 +87,15 @@ pub fn status(id: Option<&str>, mesh: &MeshArguments, home: &Home, output: &Outp
             ("host", printable(&row.tailscale_hostname)),
         ];
         pairs.extend(row.tailscale_ip.as_deref().map(|ip| ("IP", printable(ip))));
-        pairs.push(("services", services(node)));
+        let own = row.public_key.as_str();
+        pairs.extend(node.services.iter().map(|service| {
+            let key =
+                if service.public_key == own { "the node's key".to_owned() } else { printable(&service.public_key) };
+            ("service", format!("{}, {key}", service_text(service)))
+        }));
+        if let Some(link) = &answer.validator {
+            pairs.push(("validator", validator_text(link)));
+        }
         pairs.push(("registered", iso8601(row.registered_at)));
         pairs.push(("approved", time(row.approved_at)));
         pairs.extend(row.approved_by.as_deref().map(|key| ("by", printable(key))));
@@ -107,14 +116,39 @@ pub fn check_id(id: &str) -> Result<(), CliError> {
     }
 }
 
+/// Where a validator's links are and what its key is, and whether the chain has it.
+pub fn validator_text(link: &ValidatorLink) -> String {
+    let address = link.address.as_deref().map_or_else(|| "an address that is not known".to_owned(), printable);
+    let chain = match link.chain {
+        Some(ChainStanding::InSet) => ", in the validator set",
+        Some(ChainStanding::NotInSet) => ", not in the validator set",
+        None => "",
+    };
+    format!("{}, links at {address}{chain}", printable(&link.public_key))
+}
+
+fn host(node: &NodeView) -> String {
+    let host = printable(&node.row.tailscale_hostname);
+    match node.row.tailscale_ip.as_deref() {
+        Some(ip) if ip != node.row.tailscale_hostname => format!("{host} ({})", printable(ip)),
+        _ => host,
+    }
+}
+
+fn service_text(service: &ServiceRow) -> String {
+    let health = match service.healthy {
+        Some(true) => "",
+        Some(false) => " (unhealthy)",
+        None => " (not known)",
+    };
+    format!("{} {}{health}", printable(&service.service_type), service.port)
+}
+
 fn services(node: &NodeView) -> String {
-    let one = |service: &tana_mesh::wire::ServiceRow| {
-        let health = match service.healthy {
-            Some(true) => "",
-            Some(false) => " (unhealthy)",
-            None => " (not known)",
-        };
-        format!("{} {}{health}", printable(&service.service_type), service.port)
+    let one = |service: &ServiceRow| match service.public_key == node.row.public_key {
+        true => service_text(service),
+        // Another key than the node's own is nothing that the node has proven.
+        false => format!("{} with the key {}", service_text(service), printable(&service.public_key)),
     };
     let all: Vec<String> = node.services.iter().map(one).collect();
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }

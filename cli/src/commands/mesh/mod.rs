@@ -17,6 +17,8 @@ use crate::error::CliError;
 use crate::home::Home;
 use crate::output::Output;
 
+/// Nodes of a page: even where each says as much of itself as it may, the page is below what the client takes.
+const PAGE: &str = "200";
 /// The most pages of a list that are asked for.
 const PAGES_MAX: usize = 10_000;
 
@@ -50,25 +52,24 @@ pub fn new_nonce() -> Result<String, CliError> {
     Ok(hex::encode(bytes))
 }
 
-/// The nodes of one status, or of all.
+/// The nodes of one status, or of all in the order of [`NodeStatus::ALL`].
 ///
 /// # Errors
 /// [`CliError`] when the mesh does not answer.
 pub async fn nodes(mesh: &Mesh, status: Option<NodeStatus>) -> Result<Vec<NodeView>, CliError> {
-    let statuses = status.map_or_else(|| NodeStatus::ALL.to_vec(), |status| vec![status]);
+    let status = status.map_or("all", NodeStatus::name);
     let mut all = Vec::new();
-    for status in statuses {
-        let mut after: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            let mut query = vec![("status", status.name())];
-            query.extend(after.as_deref().map(|after| ("after", after)));
-            let page: NodeList = mesh.get(&["nodes"], &query).await?;
-            all.extend(page.nodes);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+    let mut after: Option<String> = None;
+    for _ in 0..PAGES_MAX {
+        let mut query = vec![("status", status), ("limit", PAGE)];
+        query.extend(after.as_deref().map(|after| ("after", after)));
+        let page: NodeList = mesh.get(&["nodes"], &query).await?;
+        all.extend(page.nodes);
+        after = page.next;
+        if after.is_none() {
+            break;
         }
     }
+    all.sort_by_key(|node| node.row.status);
     Ok(all)
 }

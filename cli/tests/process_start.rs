@@ -59,13 +59,24 @@ impl Network {
         status["validators"][number].clone()
     }
 
+    /// The end of what each validator said.
+    fn logs(&self) -> String {
+        let log = |number| {
+            let text = std::fs::read_to_string(self.home.path(&format!("network/validator-{number}/node.log"))).ok()?;
+            let lines: Vec<&str> = text.lines().collect();
+            Some(format!("validator-{number}:\n{}\n", lines[lines.len().saturating_sub(12)..].join("\n")))
+        };
+        (0..4).filter_map(log).collect()
+    }
+
     fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let begin = Instant::now();
         loop {
             if let Some(found) = look() {
                 return found;
             }
-            assert!(begin.elapsed() < PATIENCE, "{what} did not come; status: {}", self.home.tana(&["status"]).stdout);
+            let status = || self.home.tana(&["status"]).stdout;
+            assert!(begin.elapsed() < PATIENCE, "{what} did not come; status: {}\n{}", status(), self.logs());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -119,6 +130,9 @@ fn a_network_starts_takes_in_a_validator_survives_a_fault_and_stops() {
     let id = registered["nodeId"].as_str().unwrap().to_owned();
     assert_eq!(network.json(8_190, "/info")["nodes"]["pending"], 1);
     network.home.tana(&["mesh", "approve", &id]).ok();
+    // The same again finds both done, though the chain puts the change in force only two epochs from now.
+    let again = network.home.tana(&["mesh", "approve", &id]).ok();
+    assert!(again.stdout.contains("already") && again.stderr.contains("so already"), "{again:?}");
     network
         .until("the vote of the new validator", || network.validator(1)["health"]["voting"].as_bool()?.then_some(()));
     network.until("its heartbeat", || {
@@ -141,9 +155,34 @@ fn a_network_starts_takes_in_a_validator_survives_a_fault_and_stops() {
         network.validator(1)["health"]["voting"].as_bool()?.then_some(())
     });
 
+    // A validator that is put out of the set again, and one that nobody has let in: the network comes up without waiting for either.
+    let denied = network.home.tana(&["mesh", "deny", &id]).ok();
+    assert!(denied.stdout.contains("votes no more"), "{denied:?}");
+    network.until("the end of its votes", || {
+        let set = network.json(8_080, "/validators");
+        (set["validators"].as_array().unwrap().len() == 1).then_some(())
+    });
+    network.home.tana(&["mesh", "register", "--dev"]).ok();
+    network.home.tana(&["stop"]).ok();
+    network.home.tana(&start).json(0);
+    assert!(network.validator(0)["health"]["voting"].as_bool().unwrap());
+    for outside in [1, 2] {
+        assert!(network.validator(outside)["pid"].is_u64(), "{outside}");
+        assert_ne!(network.validator(outside)["health"]["voting"], true, "{outside}");
+    }
+    // The panel's recovery starts them as the start does, so that the one that waits goes on waiting.
+    let log = || std::fs::read_to_string(network.home.path("network/validator-2/node.log")).unwrap();
+    let id = network.validator(2)["id"].as_str().unwrap().to_owned();
+    assert_eq!(network.chaos("kill-validator", token.trim(), &format!("{{\"validatorId\":\"{id}\"}}")), 200);
+    assert_eq!(network.chaos("recover-all", token.trim(), "{}"), 200);
+    assert!(network.validator(2)["pid"].is_u64(), "{}", log());
+    network.home.tana(&["mesh", "approve", &id]).ok();
+    network
+        .until("the vote of the one that waited", || network.validator(2)["health"]["voting"].as_bool()?.then_some(()));
+
     // The end: nothing runs, and its ports are free.
     let stopped = network.home.tana(&["stop", "--json"]).json(0);
-    assert_eq!(stopped["stopped"], 4, "{stopped}");
+    assert_eq!(stopped["stopped"], 6, "{stopped}");
     network.home.tana(&["status"]).fails(1, &["nothing of the network runs"]);
     assert!(TcpListener::bind(local(8_190 + network.offset)).is_ok());
     network.home.tana(&["stop", "--delete"]).ok();

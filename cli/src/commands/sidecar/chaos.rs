@@ -169,15 +169,13 @@ impl Hands {
         Ok(())
     }
 
-    fn start(&self, name: &str, config: &Path, log: &Path) -> Result<(), ChaosError> {
+    fn start(&self, name: &str, arguments: &[String], log: &Path) -> Result<(), ChaosError> {
         let program = std::env::current_exe().map_err(failed)?;
-        let arguments = ["validator", "--no-live", "--json", "--own-session", "--config"].map(str::to_owned);
-        let arguments: Vec<String> = arguments.into_iter().chain([config.display().to_string()]).collect();
-        self.processes.start(name, &program, &arguments, log).map(drop).map_err(failed)
+        self.processes.start(name, &program, arguments, log).map(drop).map_err(failed)
     }
 
     fn start_validator(&self, place: &Place) -> Result<(), ChaosError> {
-        self.start(&place.validator(), &place.config(), &place.log())
+        self.start(&place.validator(), &place.validator_arguments(), &place.log())
     }
 
     fn corrupt(&self, place: &Place, log: &str) -> Outcome {
@@ -225,7 +223,9 @@ impl Hands {
         twin_config.consensus.trouble = None;
         let path = folder.join("node.toml");
         std::fs::write(&path, toml::to_string(&twin_config).map_err(failed)?).map_err(failed)?;
-        self.start(&name, &path, &folder.join("node.log"))?;
+        let arguments = ["validator", "--no-live", "--json", "--own-session", "--config"].map(str::to_owned);
+        let arguments: Vec<String> = arguments.into_iter().chain([path.display().to_string()]).collect();
+        self.start(&name, &arguments, &folder.join("node.log"))?;
         Ok(format!("{} has a twin: two processes vote with its key", place.validator()))
     }
 

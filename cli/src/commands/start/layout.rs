@@ -36,6 +36,9 @@ pub const MESH_PORT: u16 = 8_190;
 /// The visualizer's stream.
 pub const VISUALIZER_PORT: u16 = 8_191;
 
+/// How long a validator that was added waits to be let in, in seconds: a week, as long as its registration does.
+const JOIN_PATIENCE_S: &str = "604800";
+
 /// A validator of the network and what runs beside it.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -51,6 +54,8 @@ pub struct Place {
     pub transactions: SocketAddr,
     /// Where it answers over HTTP.
     pub http: SocketAddr,
+    /// Whether it was made after the network, so that the genesis does not name it: it takes the state from the others.
+    pub is_added: bool,
 }
 
 impl Place {
@@ -113,11 +118,22 @@ impl Place {
         self.folder.join("sidecar.log")
     }
 
-    /// Reads the folder of validator `number`.
+    /// What its validator is started with. One that was added keeps asking the others for the state until it has one; where it has, that changes
+    /// nothing, so it need not be known here whether the sovereign has let it in.
+    pub fn validator_arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["validator", "--no-live", "--json", "--own-session"];
+        if self.is_added {
+            arguments.extend(["--join", "--join-patience", JOIN_PATIENCE_S]);
+        }
+        let config = self.config().display().to_string();
+        arguments.into_iter().chain(["--config", config.as_str()]).map(str::to_owned).collect()
+    }
+
+    /// Reads the folder of validator `number`; `is_added` as in the field.
     ///
     /// # Errors
     /// [`CliError`] when a file of it cannot be read or its configuration serves no HTTP.
-    pub fn read(network: &Path, number: u16) -> Result<Self, CliError> {
+    pub fn read(network: &Path, number: u16, is_added: bool) -> Result<Self, CliError> {
         let folder = network.join(format!("validator-{number}"));
         let config = NodeConfig::load(&folder.join("node.toml"))?;
         let key = keys::public_key(&tana_engine::keyfile::load_key_file(&config.key)?);
@@ -128,7 +144,7 @@ impl Place {
                 9_001 + u32::from(PORT_STEP) * u32::from(number)
             )));
         };
-        Ok(Self { number, folder, key, links: config.consensus.listen, transactions: config.listen, http })
+        Ok(Self { number, folder, key, links: config.consensus.listen, transactions: config.listen, http, is_added })
     }
 }
 
@@ -136,7 +152,7 @@ impl Place {
 pub fn mesh_url(home: &Home) -> Option<String> {
     let folder = network_folder(home);
     Network::is_in(&folder)
-        .then(|| Place::read(&folder, 0).ok())
+        .then(|| Place::read(&folder, 0, false).ok())
         .flatten()
         .map(|place| format!("http://{}", place.mesh()))
 }
@@ -177,7 +193,7 @@ pub fn places(network: &Network) -> Result<Vec<Place>, CliError> {
         if !is_of_genesis && !network.folder.join(format!("validator-{number}")).join("node.toml").exists() {
             break;
         }
-        places.push(Place::read(&network.folder, number)?);
+        places.push(Place::read(&network.folder, number, !is_of_genesis)?);
     }
     Ok(places)
 }

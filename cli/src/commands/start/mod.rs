@@ -1,7 +1,8 @@
 //! `tana start` and `tana stop`: a whole network of this machine, in the background.
 //!
 //! 1. The network's files are made, or found ([`layout`]); every port of what is about to start is looked at.
-//! 2. The validators start ([`processes`]), and are waited for until all vote.
+//! 2. The validators start ([`processes`]), and are waited for until all vote. Nobody waits for those that were added since the genesis (they may
+//!    not be let in yet), nor for one that says that the chain has put it out of its set.
 //! 3. What runs beside each starts: the mesh, the ledger APIs, the page ([`sidecars`]).
 //! 4. Each node registers itself with the mesh; those of this network are approved with its sovereign's key ([`registry`]).
 //! 5. With --flood a load generator goes on in the background ([`flood`]).
@@ -45,6 +46,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a step of the start may take: accounts are derived, logs replayed.
 const START: Duration = Duration::from_secs(300);
+/// The reason that a validator gives for not voting when the chain's set does not have it.
+const NOT_A_MEMBER: &str = "the key is not in this epoch's validator set";
 
 /// What a start works with.
 pub struct Starting<'a> {
@@ -105,23 +108,21 @@ impl Starting<'_> {
         self.check_ports()?;
         chaos_secret(&self.network.folder)?;
         for place in &self.places {
-            self.start_validator(place, false)?;
+            self.start_validator(place)?;
         }
-        self.await_each("votes", is_stopping, |place| {
-            let health: Option<Health> = get(place.http, "/health", PATIENCE).ok().and_then(|page| page.json().ok());
-            match health {
-                Some(health) if health.voting => Ok(format!("at height {}", grouped(health.height))),
-                Some(health) => Err(health.reason),
-                None => Err("does not answer over HTTP yet".to_owned()),
-            }
+        let of_genesis: Vec<&Place> = self.places.iter().filter(|place| !place.is_added).collect();
+        let members = self.await_each(&of_genesis, "votes", is_stopping, |place| {
+            voting(get(place.http, "/health", PATIENCE).ok().and_then(|page| page.json().ok()))
         })?;
         for place in &self.places {
             self.start_sidecar(place)?;
         }
-        self.await_each("has its ledger", is_stopping, |place| match get(place.ledger(), "/ready", PATIENCE) {
-            Ok(page) if page.status == 200 => Ok(format!("http://{}", place.ledger())),
-            Ok(page) => Err(format!("its ledger is not ready: {}", page.body.trim())),
-            Err(error) => Err(format!("its ledger does not answer yet: {error}")),
+        self.await_each(&members, "has its ledger", is_stopping, |place| {
+            match get(place.ledger(), "/ready", PATIENCE) {
+                Ok(page) if page.status == 200 => Stage::Ready(format!("http://{}", place.ledger())),
+                Ok(page) => Stage::Late(format!("its ledger is not ready: {}", page.body.trim())),
+                Err(error) => Stage::Late(format!("its ledger does not answer yet: {error}")),
+            }
         })?;
         registry::approve_all(self, START, is_stopping)?;
         if let Some(pace) = arguments.flood {
@@ -134,16 +135,11 @@ impl Starting<'_> {
     ///
     /// # Errors
     /// [`CliError`] when the system gives no process.
-    pub fn start_validator(&self, place: &Place, is_joining: bool) -> Result<(), CliError> {
+    pub fn start_validator(&self, place: &Place) -> Result<(), CliError> {
         if self.processes.running(&place.validator()).is_some() {
             return Ok(());
         }
-        let mut arguments = words(&["validator", "--no-live", "--json", "--own-session", "--config"]);
-        arguments.push(place.config().display().to_string());
-        if is_joining {
-            arguments.extend(words(&["--join", "--join-patience", "604800"]));
-        }
-        self.processes.start(&place.validator(), &self.program, &arguments, &place.log()).map(drop)
+        self.processes.start(&place.validator(), &self.program, &place.validator_arguments(), &place.log()).map(drop)
     }
 
     /// Starts what runs beside the validator of `place`, unless it runs.
@@ -194,44 +190,40 @@ impl Starting<'_> {
         Ok(())
     }
 
-    /// Asks `question` of every place until all say yes; a line for each that does.
-    fn await_each(
+    /// Asks `question` of every place until none is late; a line for each that is ready or will not be. Gives those that are ready.
+    fn await_each<'a>(
         &self,
+        places: &[&'a Place],
         done: &str,
         is_stopping: &dyn Fn() -> bool,
-        question: impl Fn(&Place) -> Result<String, String>,
-    ) -> Result<(), CliError> {
+        question: impl Fn(&Place) -> Stage,
+    ) -> Result<Vec<&'a Place>, CliError> {
         let (begin, live) = (Instant::now(), Live::new(self.output));
-        let mut states: Vec<Result<(), String>> = vec![Err("was not asked yet".to_owned()); self.places.len()];
+        let mut states = vec![Stage::Late("was not asked yet".to_owned()); places.len()];
         loop {
-            for (place, state) in self.places.iter().zip(&mut states).filter(|(_, state)| state.is_err()) {
+            for (place, state) in places.iter().zip(&mut states).filter(|(_, state)| matches!(state, Stage::Late(_))) {
                 self.check_running(place).inspect_err(|_| live.clear())?;
-                match question(place) {
-                    Err(why) => *state = Err(why),
-                    Ok(detail) => {
-                        *state = Ok(());
-                        let seconds = begin.elapsed().as_secs_f64();
-                        live.above(|| {
-                            self.output.note(format!(
-                                "{:<13} {} {done} after {seconds:.1} s, {detail}",
-                                place.validator(),
-                                place.id()
-                            ));
-                        });
-                    }
-                }
+                *state = question(place);
+                let seconds = begin.elapsed().as_secs_f64();
+                let said = match state {
+                    Stage::Late(_) => continue,
+                    Stage::Ready(detail) => format!("{done} after {seconds:.1} s, {detail}"),
+                    Stage::Outside(why) => format!("is not waited for: {why}"),
+                };
+                live.above(|| self.output.note(format!("{:<13} {} {said}", place.validator(), place.id())));
             }
-            let ready = states.iter().filter(|state| state.is_ok()).count();
-            if ready == states.len() || is_stopping() {
+            let settled = states.iter().filter(|state| !matches!(state, Stage::Late(_))).count();
+            if settled == states.len() || is_stopping() {
                 live.clear();
-                return Ok(());
+                let ready = places.iter().zip(&states).filter(|(_, state)| matches!(state, Stage::Ready(_)));
+                return Ok(ready.map(|(place, _)| *place).collect());
             }
             if begin.elapsed() > START {
                 live.clear();
-                let late =
-                    self.places.iter().zip(&states).filter_map(|(place, state)| {
-                        Some(format!("\n  {}: {}", place.validator(), state.as_ref().err()?))
-                    });
+                let late = places.iter().zip(&states).filter_map(|(place, state)| match state {
+                    Stage::Late(why) => Some(format!("\n  {}: {why}", place.validator())),
+                    Stage::Ready(_) | Stage::Outside(_) => None,
+                });
                 let late: String = late.collect();
                 return Err(CliError::Node(format!(
                     "not all of the network is there within {} s; logs are in {}{late}",
@@ -239,7 +231,7 @@ impl Starting<'_> {
                     self.network.folder.display()
                 )));
             }
-            live.say(format!("{ready} of {} {done}", states.len()));
+            live.say(format!("{settled} of {} {done}", states.len()));
             std::thread::sleep(LOOK);
         }
     }
@@ -290,6 +282,27 @@ impl Starting<'_> {
     }
 }
 
+/// How far something is that a start waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// There, with a detail for people.
+    Ready(String),
+    /// Not yet, and why.
+    Late(String),
+    /// It runs, and will not be what is waited for until the sovereign says otherwise.
+    Outside(String),
+}
+
+/// Whether a validator votes, by what it says of itself; nothing when it does not answer.
+fn voting(health: Option<Health>) -> Stage {
+    match health {
+        Some(health) if health.voting => Stage::Ready(format!("at height {}", grouped(health.height))),
+        Some(health) if health.reason == NOT_A_MEMBER => Stage::Outside(health.reason),
+        Some(health) => Stage::Late(health.reason),
+        None => Stage::Late("does not answer over HTTP yet".to_owned()),
+    }
+}
+
 /// The secret of the chaos panel: made once.
 fn chaos_secret(network: &Path) -> Result<(), CliError> {
     let path = chaos_token(network);
@@ -302,4 +315,18 @@ fn chaos_secret(network: &Path) -> Result<(), CliError> {
 
 fn words(all: &[&str]) -> Vec<String> {
     all.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_in_the_set_is_not_waited_for() {
+        let health = |voting, reason: &str| Some(Health { voting, reason: reason.to_owned(), ..Health::default() });
+        assert!(matches!(voting(health(true, "")), Stage::Ready(_)));
+        assert!(matches!(voting(health(false, NOT_A_MEMBER)), Stage::Outside(_)));
+        assert!(matches!(voting(health(false, "it is starting")), Stage::Late(_)));
+        assert!(matches!(voting(None), Stage::Late(_)));
+    }
 }

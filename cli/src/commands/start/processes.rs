@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
+use tana_mesh::config::VARIABLES;
 
 use crate::error::CliError;
 use crate::home::create_private_folder;
@@ -94,6 +95,10 @@ impl Processes {
         let output = open(log).map_err(|source| CliError::file("open", log, source))?;
         let errors = output.try_clone().map_err(|source| CliError::file("open", log, source))?;
         let mut command = Command::new(program);
+        // Where the parts of this network are is in their files; a variable that is meant for another mesh must not move this one.
+        VARIABLES.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command.args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors);
         let child = command.spawn().map_err(|source| CliError::System { action: "start a process", source })?;
         let pid = child.id();
@@ -110,6 +115,18 @@ impl Processes {
     /// Takes the record of `name` away.
     pub fn forget(&self, name: &str) {
         let _ = std::fs::remove_file(self.path(name));
+    }
+
+    /// Ends all of `names` that have nothing to finish: SIGTERM again and again, of which a second one ends this program at once, and after
+    /// `patience` SIGKILL. Their records go. Says which had to be killed.
+    pub fn stop_at_once(&self, names: &[String], patience: Duration) -> Vec<String> {
+        let deadline = Instant::now() + patience;
+        let running: Vec<Record> = names.iter().filter_map(|name| self.running(name)).collect();
+        while running.iter().any(Record::is_running) && Instant::now() < deadline {
+            running.iter().for_each(|record| record.signal(Signal::TERM));
+            std::thread::sleep(LOOK);
+        }
+        self.stop(names, Duration::ZERO)
     }
 
     /// Ends all of `names`: SIGTERM, and after `patience` SIGKILL. Their records go. Says which had to be killed.
@@ -187,6 +204,19 @@ mod tests {
         }
         assert_eq!(processes.stop(&["one".to_owned()], Duration::from_millis(50)), ["one"]);
         assert_eq!(processes.running("one"), None);
+    }
+
+    #[test]
+    fn one_with_nothing_to_finish_ends_at_its_second_signal() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "trap 'trap - TERM; echo first' TERM; echo ready; while :; do sleep 0.01; done";
+        let (processes, _) = start(folder.path(), script);
+        while !std::fs::read_to_string(folder.path().join("one.log")).unwrap().contains("ready") {
+            std::thread::yield_now();
+        }
+        assert_eq!(processes.stop_at_once(&["one".to_owned()], Duration::from_secs(30)), Vec::<String>::new());
+        assert!(std::fs::read_to_string(folder.path().join("one.log")).unwrap().contains("first"));
+        assert_eq!(processes.record("one"), None);
     }
 
     #[test]

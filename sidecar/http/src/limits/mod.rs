@@ -26,7 +26,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::error::ApiError;
 
 pub use cors::{Cors, CorsError};
-pub use rate::{ADDRESSES_MAX, Limiter, Rate};
+pub use rate::{ADDRESSES_MAX, Limiter, Rate, network};
 
 /// Bytes of a body when nothing else is configured.
 pub const BODY_BYTES: usize = 64 * 1_024;

@@ -108,7 +108,7 @@ impl Table {
 
 /// What counts as one address: of IPv6 the first 64 bits, because whoever has one of those addresses has all; an IPv4 address written as
 /// IPv6 is the IPv4 address.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,

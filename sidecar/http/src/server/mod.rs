@@ -1,14 +1,15 @@
 //! A server for a router: bound before anything else starts, with bounds on what connections cost, and with an end.
 //!
 //! 1. [`bind`] takes the address, so that a taken port is an error of the start that names the remedy.
-//! 2. A connection takes a permit and keeps it as long as its socket is open, also after it became a WebSocket; without a free one it is closed at
-//!    once, and counted.
+//! 2. A connection takes a place, among all and among those of its address, and keeps it as long as its socket is open, also after it became a
+//!    WebSocket; without a free one it is closed at once, and counted.
 //! 3. The headers of a request have [`ServerConfig::headers_time`], the pause before them included. A peer that stops reading an ordinary answer is
 //!    cut off after [`ServerConfig::stall_time`]; one that stops reading a WebSocket or an event stream is not, because feeds tell slow readers
 //!    what they missed.
 //! 4. [`Server::stop`] takes no new connections, lets requests finish, tells long-lived handlers through [`Stopping`], and ends what is left after
 //!    [`ServerConfig::drain_time`].
 
+mod addresses;
 mod socket;
 
 #[cfg(test)]
@@ -33,10 +34,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tower::ServiceExt;
 
+use addresses::{Addresses, Place};
 use socket::Socket;
 
 /// The pause after an accept that failed, as it does while the process has no free file descriptor.
@@ -49,6 +51,8 @@ const BUFFER_BYTES: usize = 64 * 1_024;
 pub struct ServerConfig {
     /// Connections at once, WebSockets included; further ones are closed.
     pub connections_max: u32,
+    /// Of these, from one address (of IPv6: from one /64), so that one alone cannot take all; further ones are closed.
+    pub connections_per_address: u32,
     /// How long a connection may wait for the end of the next request's headers.
     pub headers_time: Duration,
     /// How long a peer may take nothing of an answer.
@@ -61,6 +65,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             connections_max: 2_048,
+            connections_per_address: 1_024,
             headers_time: Duration::from_secs(15),
             stall_time: Duration::from_secs(30),
             drain_time: Duration::from_secs(5),
@@ -123,6 +128,7 @@ impl Bound {
         let shared = Arc::new(Shared {
             config,
             permits: Arc::new(Semaphore::new(config.connections_max as usize)),
+            addresses: Arc::new(Addresses::new(config.connections_per_address)),
             refused: AtomicU64::new(0),
         });
         let task = tokio::spawn(accept(self.listener, router, shared.clone(), stopping));
@@ -133,6 +139,7 @@ impl Bound {
 struct Shared {
     config: ServerConfig,
     permits: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
     refused: AtomicU64,
 }
 
@@ -162,7 +169,7 @@ impl Server {
         (self.shared.config.connections_max as usize).saturating_sub(self.shared.permits.available_permits())
     }
 
-    /// Connections that were closed because there were too many.
+    /// Connections that were closed because there were too many, of all or of one address.
     pub fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
     }
@@ -228,12 +235,13 @@ async fn accept(listener: TcpListener, router: Router, shared: Arc<Shared>, stop
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Ok(permit) = shared.permits.clone().try_acquire_owned() else {
+        let permit = shared.permits.clone().try_acquire_owned().ok();
+        let Some(place) = permit.and_then(|permit| shared.addresses.take(peer.ip(), permit)) else {
             shared.refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
         let stopping = Stopping(Some(stopping.clone()));
-        connections.spawn(serve(stream, peer, permit, router.clone(), shared.config, stopping));
+        connections.spawn(serve(stream, peer, place, router.clone(), shared.config, stopping));
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
@@ -245,7 +253,7 @@ async fn accept(listener: TcpListener, router: Router, shared: Arc<Shared>, stop
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     router: Router,
     config: ServerConfig,
     mut stopping: Stopping,
@@ -253,7 +261,7 @@ async fn serve(
     // Answers are written whole; waiting to fill a packet would only delay the last piece.
     let _ = stream.set_nodelay(true);
     let patient = Arc::new(AtomicBool::new(false));
-    let socket = Socket::new(stream, permit, config.stall_time, patient.clone());
+    let socket = Socket::new(stream, place, config.stall_time, patient.clone());
     let to_handlers = stopping.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();

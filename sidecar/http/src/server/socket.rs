@@ -1,4 +1,4 @@
-//! A peer's socket, with what has to live and die with it: the permit of the connection, and the patience with a peer that does not read.
+//! A peer's socket, with what has to live and die with it: the place of the connection, and the patience with a peer that does not read.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
+
+use super::addresses::Place;
 
 /// A TCP stream whose writes fail when the peer has taken nothing for a while, unless `patient` is set.
 pub(super) struct Socket {
@@ -20,17 +21,12 @@ pub(super) struct Socket {
     patient: Arc<AtomicBool>,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Socket {
-    pub(super) fn new(
-        stream: TcpStream,
-        permit: OwnedSemaphorePermit,
-        stall_time: Duration,
-        patient: Arc<AtomicBool>,
-    ) -> Self {
-        Self { stream, stall_time, patient, stalled: None, _permit: permit }
+    pub(super) fn new(stream: TcpStream, place: Place, stall_time: Duration, patient: Arc<AtomicBool>) -> Self {
+        Self { stream, stall_time, patient, stalled: None, _place: place }
     }
 
     /// Passes the outcome of a write on, and puts an end to one that waits for too long.

@@ -84,6 +84,21 @@ async fn more_connections_than_allowed_are_closed() {
 }
 
 #[tokio::test]
+async fn one_address_has_only_a_part_of_all_connections() {
+    let config = ServerConfig { connections_max: 8, connections_per_address: 2, ..ServerConfig::default() };
+    let server = serve_with(Router::new().route("/", get(async || "hello")), config).await;
+    let first = TcpStream::connect(server.address()).await.unwrap();
+    let _second = TcpStream::connect(server.address()).await.unwrap();
+    connections(&server, 2).await;
+    let mut third = TcpStream::connect(server.address()).await.unwrap();
+    assert_eq!(read_to_end(&mut third).await, b"");
+    assert_eq!((server.refused(), server.connections()), (1, 2));
+    drop(first);
+    connections(&server, 1).await;
+    assert_eq!(reqwest::get(url(&server, "/")).await.unwrap().text().await.unwrap(), "hello");
+}
+
+#[tokio::test]
 async fn headers_that_do_not_come_end_the_connection() {
     let config = ServerConfig { headers_time: Duration::from_millis(50), ..ServerConfig::default() };
     let server = serve_with(Router::new().route("/", get(async || "hello")), config).await;

@@ -22,6 +22,8 @@ pub enum ChangeKind {
     Offline,
     /// It was offline and is back.
     Back,
+    /// It says that it is elsewhere, or offers other services.
+    Updated,
     /// It is forgotten: nobody decided about it for too long, or a denied node made room.
     Removed,
 }

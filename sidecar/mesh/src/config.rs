@@ -1,4 +1,5 @@
-//! Where the mesh keeps its data and where it listens, from the environment.
+//! What the environment says of the mesh: where it keeps its data and on which port it listens, by the names that operators of the system that
+//! this one takes the place of know. It goes before what a file says.
 
 use std::path::PathBuf;
 
@@ -12,29 +13,27 @@ pub const OLD_DB_PATH: &str = "MESH_DB_PATH";
 pub const PORT: &str = "TANA_MESH_PORT";
 /// The same in the old system.
 pub const OLD_PORT: &str = "MESH_PORT";
-/// The port when none is set.
-pub const PORT_DEFAULT: u16 = 8190;
-/// The folder when none is set.
-pub const DB_PATH_DEFAULT: &str = "mesh.db";
+/// All of them, for whoever starts a mesh that no environment is to change.
+pub const VARIABLES: [&str; 4] = [DB_PATH, OLD_DB_PATH, PORT, OLD_PORT];
 
 /// A setting that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{name}={value} is no port: set it to a number from 0 to 65535")]
+#[error("{name}={value} is no port: set it to a number from 0 to 65535, or unset it to use the one in sidecar.toml")]
 pub struct ConfigError {
     name: &'static str,
     value: String,
 }
 
-/// Where the mesh keeps its data and where it listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MeshConfig {
+/// What the environment says; nothing where it is silent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MeshOverrides {
     /// The folder of the database; made when it is missing.
-    pub folder: PathBuf,
+    pub folder: Option<PathBuf>,
     /// The HTTP port; 0 for any that is free.
-    pub port: u16,
+    pub port: Option<u16>,
 }
 
-impl MeshConfig {
+impl MeshOverrides {
     /// From the environment, in which the new names go before the old ones.
     ///
     /// # Errors
@@ -51,10 +50,10 @@ impl MeshConfig {
         let first = |names: [&'static str; 2]| {
             names.into_iter().find_map(|name| lookup(name).filter(|value| !value.is_empty()).map(|value| (name, value)))
         };
-        let folder = first([DB_PATH, OLD_DB_PATH]).map_or_else(|| DB_PATH_DEFAULT.into(), |(_, value)| value.into());
+        let folder = first([DB_PATH, OLD_DB_PATH]).map(|(_, value)| value.into());
         let port = match first([PORT, OLD_PORT]) {
-            None => PORT_DEFAULT,
-            Some((name, value)) => value.parse().map_err(|_| ConfigError { name, value })?,
+            None => None,
+            Some((name, value)) => Some(value.parse().map_err(|_| ConfigError { name, value })?),
         };
         Ok(Self { folder, port })
     }
@@ -73,14 +72,16 @@ mod tests {
             OLD_PORT => Some("1".to_owned()),
             _ => None,
         };
-        assert_eq!(MeshConfig::read(old).unwrap(), MeshConfig { folder: "/old".into(), port: 1 });
+        let said = |folder: &str, port| MeshOverrides { folder: Some(folder.into()), port: Some(port) };
+        assert_eq!(MeshOverrides::read(old).unwrap(), said("/old", 1));
         let both = |name: &str| match name {
             DB_PATH => Some("/new".to_owned()),
             PORT => Some("2".to_owned()),
             other => old(other),
         };
-        assert_eq!(MeshConfig::read(both).unwrap(), MeshConfig { folder: "/new".into(), port: 2 });
-        assert_eq!(MeshConfig::read(|_| None).unwrap(), MeshConfig { folder: "mesh.db".into(), port: 8190 });
-        assert!(MeshConfig::read(|name| (name == OLD_PORT).then(|| "x".to_owned())).is_err());
+        assert_eq!(MeshOverrides::read(both).unwrap(), said("/new", 2));
+        assert_eq!(MeshOverrides::read(|_| None).unwrap(), MeshOverrides::default());
+        assert_eq!(MeshOverrides::read(|_| Some(String::new())).unwrap(), MeshOverrides::default());
+        assert!(MeshOverrides::read(|name| (name == OLD_PORT).then(|| "x".to_owned())).is_err());
     }
 }

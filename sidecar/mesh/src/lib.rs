@@ -3,7 +3,7 @@
 //! - [`registry`]: the registry itself; [`routes`] is its HTTP side, [`wire`] what travels, `docs/mesh.md` the reference.
 //! - [`chain`]: what it asks of a chain; [`change`]: the feed of what changes in it.
 //! - [`agent`]: what speaks for a node to a registry, and a client of one.
-//! - [`store`]: its database; [`config`]: where that is; [`limits`]: every bound.
+//! - [`store`]: its database; [`config`]: what the environment says of it; [`limits`]: every bound.
 //!
 //! # Invariants
 //! - Nothing changes without a signature over a text that says what, about whom and when, and counts once.
@@ -27,6 +27,6 @@ mod writer;
 
 pub use chain::{FixedSovereigns, Members, Sovereigns, ValidatorSet};
 pub use change::{Change, ChangeKind, Snapshot};
-pub use config::MeshConfig;
+pub use config::MeshOverrides;
 pub use registry::{Page, Registry};
 pub use routes::{router, routes};

@@ -1,5 +1,7 @@
 //! Every bound of the registry, with its unit. Together they bound its memory and its database: below 200 MB when all are met at once.
 
+use std::num::NonZeroU32;
+
 /// Nodes of any status.
 pub const NODES_MAX: usize = 16_384;
 /// Nodes that wait for the sovereign.
@@ -52,3 +54,9 @@ pub const FEED_MAX: usize = 1_024;
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 /// Connections that a server for this registry should take: every node keeps one, and others look.
 pub const CONNECTIONS_MAX: u32 = 20_480;
+/// Of these, from one address: many nodes may stand behind one, and none may take all.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 5_120;
+/// Requests of one address a second: 10,000 nodes behind it that each send a heartbeat and read who is there every five seconds.
+pub const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(4_000).expect("not zero");
+/// Requests of one address at once, after a pause.
+pub const REQUESTS_AT_ONCE: NonZeroU32 = NonZeroU32::new(8_000).expect("not zero");

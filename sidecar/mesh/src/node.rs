@@ -1,7 +1,7 @@
 //! A node as the registry holds it in memory and on disk, and how it is shown.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tana_types::key::PublicKey;
@@ -62,6 +62,9 @@ pub struct Node {
     pub decided: Option<u64>,
     /// Its services by type.
     pub services: BTreeMap<String, ServiceRecord>,
+    /// Their types in the order in which the registration was signed; what an earlier version wrote has none.
+    #[serde(default)]
+    pub order: Vec<String>,
     /// Kept apart on disk, because they change all the time.
     #[serde(skip)]
     pub heartbeats: Heartbeats,
@@ -91,6 +94,29 @@ impl Node {
             }
         }
         true
+    }
+
+    /// Takes over what was heard of the node after `self` was kept apart, when that counts for it.
+    pub fn keep_heartbeats_of(&mut self, later: &Self) {
+        let may_beat = matches!(self.status, NodeStatus::Active | NodeStatus::Offline);
+        if !may_beat || later.public_key != self.public_key || later.newest_heartbeat() <= self.newest_heartbeat() {
+            return;
+        }
+        self.heartbeats.clone_from(&later.heartbeats);
+        self.heartbeats_unwritten = true;
+        for (kind, record) in &mut self.services {
+            record.health = later.services.get(kind).and_then(|later| later.health).or(record.health);
+        }
+        if self.status == NodeStatus::Offline {
+            self.status = NodeStatus::Active;
+            self.unwritten = true;
+        }
+    }
+
+    /// Its services in the order in which they were signed.
+    fn ordered(&self) -> impl Iterator<Item = (&String, &ServiceRecord)> {
+        let signed = self.order.iter().filter_map(|kind| self.services.get_key_value(kind));
+        signed.chain(self.services.iter().filter(|(kind, _)| !self.order.contains(kind)))
     }
 
     /// The signed time of its newest heartbeat.
@@ -162,7 +188,7 @@ impl Node {
             healthy: record.health.map(|(healthy, _)| healthy),
             last_check: record.health.and_then(|(_, at)| at),
         };
-        NodeView { row: self.row(members), services: self.services.iter().map(service).collect() }
+        NodeView { row: self.row(members), services: self.ordered().map(service).collect() }
     }
 
     /// As `GET /topology` shows it.
@@ -172,7 +198,7 @@ impl Node {
             port: record.port,
             public_key: record.public_key.to_string(),
         };
-        TopologyNode { row: self.row(members), services: self.services.iter().map(service).collect() }
+        TopologyNode { row: self.row(members), services: self.ordered().map(service).collect() }
     }
 
     /// As `GET /validators/active` shows it.
@@ -192,13 +218,5 @@ impl Node {
             tailscale_ip: ip.map(|ip| ip.to_string()),
         };
         self.heartbeats.last.iter().rev().map(row).collect()
-    }
-}
-
-/// What counts as one address: of IPv6 the first 64 bits, because whoever has one of those addresses has all.
-pub fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        address => address,
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Sender, TrySendError};
 use parking_lot::{Mutex, RwLock};
 use tana_http::clock::Clock;
 use tana_http::error::ApiError;
@@ -25,7 +24,7 @@ use crate::store::{MeshStoreError, Store};
 use crate::wire::{
     ActiveValidators, NodeAnswer, NodeCount, NodeList, NodeStatus, SovereignList, SovereignRow, Topology, ValidatorView,
 };
-use crate::writer::{self, Command, Reply};
+use crate::writer::{self, Command, Door, NotTaken, Reply};
 
 /// The registry of a network's nodes. A clone is another handle to the same one; the last one that goes writes what waits and closes it.
 #[derive(Clone)]
@@ -33,7 +32,7 @@ pub struct Registry(Arc<Inner>);
 
 struct Inner {
     state: Arc<RwLock<State>>,
-    commands: Option<Sender<Command>>,
+    commands: Option<Door>,
     thread: Mutex<Option<JoinHandle<()>>>,
     clock: Clock,
     sovereigns: Arc<dyn Sovereigns>,
@@ -76,6 +75,11 @@ impl Registry {
         (self.0.clock)()
     }
 
+    /// The clock that times are judged by.
+    pub(crate) fn clock(&self) -> Clock {
+        self.0.clock.clone()
+    }
+
     /// Who is in the chain's set now; nothing when that cannot be said. Asked before any lock is taken.
     pub(crate) fn members(&self) -> Option<Arc<Members>> {
         self.0.set.as_ref()?.members()
@@ -109,12 +113,12 @@ impl Registry {
         let closed = || ApiError::unavailable("the registry is closed").with_code("closed");
         let (reply, answer) = oneshot::channel();
         let commands = self.0.commands.as_ref().ok_or_else(closed)?;
-        match commands.try_send(command(reply)) {
+        match commands.send(command(reply)) {
             Ok(()) => answer.await.map_err(|_| closed())?,
-            Err(TrySendError::Full(_)) => {
+            Err(NotTaken::Full) => {
                 Err(ApiError::unavailable("too many changes wait to be written; try again").with_code("busy"))
             }
-            Err(TrySendError::Disconnected(_)) => Err(closed()),
+            Err(NotTaken::Closed) => Err(closed()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -11,17 +12,21 @@ use axum::http::{Method, StatusCode};
 use axum::{Json, Router};
 use serde_json::{Map, Value};
 use tana_http::error::{ApiError, Body, parse_json};
-use tana_http::limits::{Cors, LimitsConfig, standard_layers};
+use tana_http::guard::{Caller, Guard};
+use tana_http::limits::{Cors, LimitsConfig, Rate, standard_layers};
 use tana_http::routes::Routes;
+use tana_http::server::ServerConfig;
 
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{
+    BODY_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, REQUESTS_AT_ONCE, REQUESTS_PER_SECOND,
+};
 use crate::registry::{Page, Registry};
 use crate::signed::of_map;
 use crate::wire::{
     ActiveValidators, Decision, DecisionAnswer, HealthAnswer, HeartbeatAnswer, HeartbeatRequest, InfoAnswer,
     NodeAnswer, NodeList, NodeStatus, RegisterAnswer, RegisterRequest, SovereignAddAnswer, SovereignAddRequest,
-    SovereignList, SovereignVerifyAnswer, SovereignVerifyRequest, Topology, ValidatorAnswer, ValidatorHeartbeatAnswer,
-    ValidatorHeartbeatRequest, ValidatorRequest, ValidatorView,
+    SovereignList, SovereignVerifyAnswer, SovereignVerifyRequest, Topology, UpdateAnswer, ValidatorAnswer,
+    ValidatorHeartbeatAnswer, ValidatorHeartbeatRequest, ValidatorRequest, ValidatorView,
 };
 
 /// What `service` says in answers.
@@ -36,14 +41,19 @@ type Id = Result<Path<String>, PathRejection>;
 /// All parameters of a query, in their order.
 type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-/// All routes of the registry: to be served as they are by [`router`], or merged with others.
-pub fn routes() -> Routes<Registry> {
-    Routes::new()
+/// To whom a token must be made out that is to count here.
+pub const AUDIENCE: &str = "mesh";
+
+/// All routes of `registry`: to be served as they are by [`router`], or merged with others.
+pub fn routes(registry: &Registry) -> Routes<Registry> {
+    let guard = Guard::new(Arc::new(registry.clone()), AUDIENCE, registry.clock());
+    Routes::guarded(guard)
         .read("/health", health)
         .read("/info", info)
         .signed(Method::POST, "/register", register)
         .read("/nodes", nodes)
         .read("/nodes/{id}", node)
+        .token(Method::PUT, "/nodes/{id}", update)
         .read("/topology", topology)
         .signed(Method::POST, "/approve/{nodeId}", approve)
         .signed(Method::POST, "/deny/{nodeId}", deny)
@@ -57,14 +67,24 @@ pub fn routes() -> Routes<Registry> {
         .ask(Method::POST, "/sovereign/verify", verify_sovereign)
 }
 
-/// Limits as the old system's callers know them: every origin may ask, a body has at most 64 KiB.
+/// Limits as the old system's callers know them: every origin may ask, a body has at most 64 KiB. The rate lets many nodes be behind one address.
 pub fn limits() -> LimitsConfig {
-    LimitsConfig { cors: Cors::Any, body_bytes: BODY_BYTES_MAX, ..LimitsConfig::default() }
+    let rate = Rate { per_second: REQUESTS_PER_SECOND, burst: REQUESTS_AT_ONCE };
+    LimitsConfig { rate: Some(rate), cors: Cors::Any, body_bytes: BODY_BYTES_MAX, ..LimitsConfig::default() }
+}
+
+/// How many connections a server of this registry takes: each node keeps one, and others look.
+pub fn server_config() -> ServerConfig {
+    ServerConfig {
+        connections_max: CONNECTIONS_MAX,
+        connections_per_address: CONNECTIONS_PER_ADDRESS_MAX,
+        ..ServerConfig::default()
+    }
 }
 
 /// The whole service, with `limits` around it.
 pub fn router(registry: Registry, limits: &LimitsConfig) -> Router {
-    standard_layers(routes().finish(registry).0, limits)
+    standard_layers(routes(&registry).finish(registry).0, limits)
 }
 
 async fn health() -> Json<HealthAnswer> {
@@ -131,6 +151,15 @@ async fn nodes(State(registry): State<Registry>, query: Parameters) -> Answer<No
 
 async fn node(State(registry): State<Registry>, id: Id) -> Answer<NodeAnswer> {
     Ok(Json(registry.node(&parameter(id)?)?))
+}
+
+async fn update(
+    State(registry): State<Registry>,
+    Caller(caller): Caller,
+    id: Id,
+    Body(request): Body<RegisterRequest>,
+) -> Answer<UpdateAnswer> {
+    Ok(Json(registry.update(&caller.node, &parameter(id)?, request).await?))
 }
 
 async fn topology(State(registry): State<Registry>, query: Parameters) -> Answer<Topology> {

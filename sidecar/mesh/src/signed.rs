@@ -5,19 +5,20 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 use tana_http::error::{ApiError, parse_json};
+use tana_http::limits::network;
 use tana_http::signature::{parse_signature, verify_text};
 use tana_types::key::{PublicKey, print_signature};
 
 use crate::check::{self, CONSENSUS};
 use crate::limits::{NONCE_CHARACTERS_MAX, NONCE_CHARACTERS_MIN, SERVICES_MAX, WINDOW_MS};
-use crate::node::{Heartbeats, Node, ServiceRecord, source_of};
+use crate::node::{Heartbeats, Node, ServiceRecord};
 use crate::registry::Registry;
 use crate::state::{Decided, Described, may_beat, unknown_node};
 use crate::wire::{
     Decision, DecisionAnswer, DecisionRequest, HeartbeatAnswer, HeartbeatRequest, NodeStatus, RegisterAnswer,
     RegisterRequest, Service, ServiceHealth, SovereignAddAnswer, SovereignAddRequest, SovereignVerifyAnswer,
-    SovereignVerifyRequest, ValidatorAnswer, ValidatorHeartbeatAnswer, ValidatorHeartbeatRequest, ValidatorRequest,
-    decision_text, heartbeat_text, old_decision_text,
+    SovereignVerifyRequest, UpdateAnswer, ValidatorAnswer, ValidatorHeartbeatAnswer, ValidatorHeartbeatRequest,
+    ValidatorRequest, decision_text, heartbeat_text, old_decision_text,
 };
 use crate::writer::Command;
 
@@ -30,6 +31,37 @@ impl Registry {
     /// # Errors
     /// 400 a field, 401 the signature, 409 a duplicate, 429 too many that wait, 503 full or not writable.
     pub async fn register(&self, request: RegisterRequest, peer: Option<IpAddr>) -> Result<RegisterAnswer, ApiError> {
+        let node = self.signed_node(&request, peer)?;
+        self.submit(|reply| Command::Register(Box::new(node), reply)).await?;
+        Ok(RegisterAnswer {
+            success: true,
+            node_id: request.node_id,
+            status: NodeStatus::Pending,
+            message: REGISTERED.to_owned(),
+        })
+    }
+
+    /// `PUT /nodes/{id}`: what a node says of itself now. `caller` is the node whose token was shown; it speaks for itself alone, and signs what it
+    /// says besides, so that a token that was seen by others changes nothing and the row stays one that anybody can check.
+    ///
+    /// # Errors
+    /// 403 another node's token or a node that is not approved, 400 a field, 401 the signature or an earlier time, 404 unknown, 409 a duplicate,
+    /// 503 not writable.
+    pub async fn update(&self, caller: &str, id: &str, request: RegisterRequest) -> Result<UpdateAnswer, ApiError> {
+        if caller != id {
+            let message = format!("this is the token of `{caller}`, which may not speak for `{id}`");
+            return Err(ApiError::forbidden(message).with_code("not_own_node"));
+        }
+        if request.node_id != id {
+            return Err(ApiError::bad_request("`nodeId` must be the id in the path").with_code("bad_field"));
+        }
+        let node = self.signed_node(&request, None)?;
+        let status = self.submit(|reply| Command::Update(Box::new(node), reply)).await?;
+        Ok(UpdateAnswer { success: true, node_id: request.node_id, status })
+    }
+
+    /// What a request says of a node, if the node has signed it.
+    fn signed_node(&self, request: &RegisterRequest, peer: Option<IpAddr>) -> Result<Node, ApiError> {
         check::id("nodeId", &request.node_id)?;
         let key = check::key("publicKey", &request.public_key)?;
         check::hostname("tailscaleHostname", &request.tailscale_hostname)?;
@@ -40,15 +72,9 @@ impl Registry {
         verify(&key, &request.text(timestamp), &request.signature, RegisterRequest::FORM, Some(&old))?;
         let registration = (request.signature.as_str(), timestamp);
         let mut node = self.new_node(&request.node_id, key, registration, &request.services, &service_keys, peer)?;
-        node.hostname = request.tailscale_hostname;
-        node.ip = request.tailscale_ip;
-        self.submit(|reply| Command::Register(Box::new(node), reply)).await?;
-        Ok(RegisterAnswer {
-            success: true,
-            node_id: request.node_id,
-            status: NodeStatus::Pending,
-            message: REGISTERED.to_owned(),
-        })
+        node.hostname.clone_from(&request.tailscale_hostname);
+        node.ip.clone_from(&request.tailscale_ip);
+        Ok(node)
     }
 
     /// `POST /validators`.
@@ -104,7 +130,7 @@ impl Registry {
                 ServiceRecord { port: service.port, public_key: *key, created_at: now, health: None },
             )
         };
-        let services: BTreeMap<String, ServiceRecord> = services.iter().zip(service_keys).map(record).collect();
+        let records: BTreeMap<String, ServiceRecord> = services.iter().zip(service_keys).map(record).collect();
         Ok(Node {
             id: id.to_owned(),
             public_key,
@@ -113,10 +139,11 @@ impl Registry {
             status: NodeStatus::Pending,
             registered_at: now,
             registration: (print_signature(&signature), timestamp),
-            source: peer.map(source_of),
+            source: peer.map(network),
             approved: None,
             decided: None,
-            services,
+            services: records,
+            order: services.iter().map(|service| service.kind.clone()).collect(),
             heartbeats: Heartbeats::default(),
             heartbeats_unwritten: false,
             unwritten: false,

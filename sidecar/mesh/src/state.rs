@@ -92,6 +92,10 @@ pub(crate) struct State {
     /// Ids of nodes that wait to be written, each once.
     unwritten: Vec<String>,
     feed: Feed,
+    /// Whether changes are being written: what happens meanwhile is told behind them.
+    is_writing: bool,
+    /// Who came back meanwhile, and when.
+    late: Vec<(u64, String)>,
     /// When this registry began to listen, by its clock.
     since: u64,
 }
@@ -109,6 +113,8 @@ impl State {
             descriptions: found.descriptions.into_iter().collect(),
             unwritten: Vec::new(),
             feed: Feed::new(),
+            is_writing: false,
+            late: Vec::new(),
             since: now,
         };
         for node in found.nodes {
@@ -248,6 +254,36 @@ impl State {
         Ok(())
     }
 
+    /// Puts what a node says of itself now in the place of what it said before; `new` is as a registration makes it.
+    pub fn update(&mut self, turn: &mut Turn, mut new: Node) -> Result<NodeStatus, ApiError> {
+        let known = self.nodes.get(&new.id).filter(|node| node.public_key == new.public_key);
+        let known = known.ok_or_else(|| unknown_node(&new.id))?;
+        may_beat(known)?;
+        if new.registration.1 <= known.registration.1 {
+            let message = "what this node said later counts already: sign again, with the time of now";
+            return Err(ApiError::unauthorized(message).with_code("overtaken"));
+        }
+        self.check_claim(&new)?;
+        for (kind, record) in &mut new.services {
+            if let Some(before) = known.services.get(kind)
+                && (before.port, before.public_key) == (record.port, record.public_key)
+            {
+                (record.created_at, record.health) = (before.created_at, before.health);
+            }
+        }
+        let node = Node {
+            hostname: new.hostname,
+            ip: new.ip,
+            services: new.services,
+            order: new.order,
+            registration: new.registration,
+            ..known.clone()
+        };
+        let status = node.status;
+        self.change(turn, ChangeKind::Updated, new.id, Some(node));
+        Ok(status)
+    }
+
     /// Refuses a node that names a validator's key which another one has or names. A node that registers with the key itself is never refused
     /// for this: it proves that the key is its own, and whoever merely named it did not.
     fn check_claim(&self, node: &Node) -> Result<(), ApiError> {
@@ -355,8 +391,9 @@ impl State {
             node.status = NodeStatus::Active;
             self.count.offline -= 1;
             self.count.active += 1;
-            if let Some(view) = self.nodes.get(id).map(|node| node.view(members)) {
-                self.feed.say(now, ChangeKind::Back, view);
+            self.late.push((now, id.to_owned()));
+            if !self.is_writing {
+                self.tell_late(members);
             }
         }
         Ok(newest)
@@ -393,6 +430,7 @@ impl State {
 
     /// Adds to a turn's batch the nodes that it changed, and, when it is time, those whose heartbeats wait.
     pub fn fill(&mut self, turn: &mut Turn, flush: bool) {
+        self.is_writing = true;
         for id in &turn.touched {
             let node = self.nodes.get(id).cloned();
             if node.as_ref().is_some_and(|node| node.status == NodeStatus::Pending) {
@@ -420,10 +458,21 @@ impl State {
         for (kind, view) in turn.changes {
             self.feed.say(now, kind, view);
         }
+        self.tell_late(turn.members.as_deref());
     }
 
-    /// The turn could not be written: all is as before, and heartbeats wait again.
-    pub fn take_back(&mut self, turn: Turn) {
+    /// Tells who came back: those who are back still.
+    fn tell_late(&mut self, members: Option<&Members>) {
+        self.is_writing = false;
+        for (at, id) in std::mem::take(&mut self.late) {
+            if let Some(node) = self.nodes.get(&id).filter(|node| node.status == NodeStatus::Active) {
+                self.feed.say(at, ChangeKind::Back, node.view(members));
+            }
+        }
+    }
+
+    /// The turn could not be written: all is as before, but for the heartbeats that came meanwhile, and heartbeats wait again.
+    pub fn take_back(&mut self, mut turn: Turn) {
         for (id, _) in turn.batch.nodes.iter().filter(|(id, _)| !turn.touched.contains(id)) {
             if let Some(node) = self.nodes.get_mut(id) {
                 node.unwritten = true;
@@ -434,10 +483,14 @@ impl State {
                 node.heartbeats_unwritten = true;
             }
         }
-        for undo in turn.undo.into_iter().rev() {
+        for undo in std::mem::take(&mut turn.undo).into_iter().rev() {
             match undo {
                 Undo::Node(id, old) => {
-                    self.put(id, old.map(|node| *node));
+                    let mut old = old.map(|node| *node);
+                    if let (Some(old), Some(later)) = (&mut old, self.nodes.get(&id)) {
+                        old.keep_heartbeats_of(later);
+                    }
+                    self.put(id, old);
                 }
                 Undo::Nonce(key, Some(until)) => {
                     self.nonces.insert(key, until);
@@ -455,6 +508,7 @@ impl State {
         }
         let unwritten = self.nodes.values().filter(|node| node.unwritten || node.heartbeats_unwritten);
         self.unwritten = unwritten.map(|node| node.id.clone()).collect();
+        self.tell_late(turn.members.as_deref());
     }
 }
 

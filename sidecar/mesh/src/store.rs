@@ -131,7 +131,7 @@ impl Store {
         let refused = |cause: String| MeshStoreError::Folder { path: folder.to_path_buf(), cause };
         if folder.is_file() {
             return Err(refused(
-                "is a file, perhaps the SQLite database of the old system; name a folder (TANA_MESH_DB_PATH), nodes register there anew".to_owned(),
+                "is a file, perhaps the SQLite database of the old system; name a folder (`data` of [mesh] in sidecar.toml, or TANA_MESH_DB_PATH), nodes register there anew".to_owned(),
             ));
         }
         if holds_something_else(folder) {

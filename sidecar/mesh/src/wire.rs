@@ -183,6 +183,18 @@ pub struct RegisterAnswer {
     pub message: String,
 }
 
+/// Answer to `PUT /nodes/{id}`, whose body is a [`RegisterRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateAnswer {
+    /// Always true.
+    pub success: bool,
+    /// The node's id.
+    pub node_id: String,
+    /// Where it stands, as before.
+    pub status: NodeStatus,
+}
+
 /// `POST /approve/{nodeId}` and `POST /deny/{nodeId}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

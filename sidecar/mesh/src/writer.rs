@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use parking_lot::RwLock;
 use tana_http::clock::Clock;
 use tana_http::error::ApiError;
@@ -19,7 +19,7 @@ use crate::limits::{COMMANDS_MAX, FLUSH_INTERVAL_MS, GROUP_MAX};
 use crate::node::Node;
 use crate::state::{Decided, Described, State, Turn};
 use crate::store::{MeshStoreError, Store};
-use crate::wire::ValidatorLink;
+use crate::wire::{NodeStatus, ValidatorLink};
 
 /// Where an answer goes when its change is on disk.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
@@ -28,6 +28,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 pub(crate) enum Command {
     /// Adds a node.
     Register(Box<Node>, Reply<()>),
+    /// Takes what a node says of itself now.
+    Update(Box<Node>, Reply<NodeStatus>),
     /// Approves or denies one.
     Decide(Decided, Reply<Option<ValidatorLink>>),
     /// Describes a sovereign key.
@@ -43,22 +45,53 @@ pub(crate) enum Command {
 /// An answer that waits for the disk.
 type Answer = Box<dyn FnOnce(Result<(), ApiError>) + Send>;
 
+/// Where commands go, and whether that is over. Whoever sends holds the lock for reading, and looks first: so the thread, which closes it before
+/// it drops what is left, has seen every command that was sent, and nobody waits for an answer that cannot come.
+pub(crate) struct Door {
+    commands: Sender<Command>,
+    closed: Arc<RwLock<bool>>,
+}
+
+/// Why a command was not taken.
+pub(crate) enum NotTaken {
+    /// Too many wait.
+    Full,
+    /// The thread has ended.
+    Closed,
+}
+
+impl Door {
+    /// Hands a command over.
+    pub fn send(&self, command: Command) -> Result<(), NotTaken> {
+        let closed = self.closed.read();
+        if *closed {
+            return Err(NotTaken::Closed);
+        }
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => NotTaken::Full,
+            TrySendError::Disconnected(_) => NotTaken::Closed,
+        })
+    }
+}
+
 /// Starts the thread. It ends when told to, or when all senders are gone, and writes what waits before.
 pub(crate) fn start(
     store: Store,
     state: Arc<RwLock<State>>,
     set: Option<Arc<dyn ValidatorSet>>,
     clock: Clock,
-) -> Result<(Sender<Command>, JoinHandle<()>), MeshStoreError> {
+) -> Result<(Door, JoinHandle<()>), MeshStoreError> {
     let (sender, commands) = bounded(COMMANDS_MAX);
     let folder = store.folder().to_path_buf();
-    let writer = Writer { store, state, set, clock, next_flush: Instant::now() + flush_interval() };
+    let closed = Arc::new(RwLock::new(false));
+    let door = Door { commands: sender, closed: closed.clone() };
+    let writer = Writer { store, state, set, clock, closed, next_flush: Instant::now() + flush_interval() };
     let thread = std::thread::Builder::new().name("mesh-writer".to_owned()).spawn(move || writer.run(&commands));
     let thread = thread.map_err(|error| MeshStoreError::Folder {
         path: folder,
         cause: format!("no thread for its writer: {error}"),
     })?;
-    Ok((sender, thread))
+    Ok((door, thread))
 }
 
 fn flush_interval() -> Duration {
@@ -70,6 +103,7 @@ struct Writer {
     state: Arc<RwLock<State>>,
     set: Option<Arc<dyn ValidatorSet>>,
     clock: Clock,
+    closed: Arc<RwLock<bool>>,
     next_flush: Instant,
 }
 
@@ -88,6 +122,9 @@ impl Writer {
             }
             ending |= self.turn(group, ending);
             if ending {
+                *self.closed.write() = true;
+                // Without their replies those who wait hear that it is over.
+                commands.try_iter().for_each(drop);
                 return;
             }
         }
@@ -106,6 +143,7 @@ impl Writer {
             for command in group {
                 answers.push(match command {
                     Command::Register(node, reply) => answer(reply, state.register(&mut turn, *node)),
+                    Command::Update(node, reply) => answer(reply, state.update(&mut turn, *node)),
                     Command::Decide(decided, reply) => answer(reply, state.decide(&mut turn, &decided, now)),
                     Command::Describe(described, reply) => answer(reply, state.describe(&mut turn, &described, now)),
                     Command::Sweep(reply) => answer(reply, Ok(state.sweep(&mut turn, now))),

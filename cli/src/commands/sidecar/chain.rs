@@ -16,7 +16,7 @@ const PAGE: usize = 1_000;
 const LAST_EPOCH: u64 = u64::MAX;
 
 /// What is asked of a ledger's reader.
-trait Ledger: Send + Sync {
+pub trait Ledger: Send + Sync {
     /// The account of a key.
     fn account(&self, key: &PublicKey) -> Result<AccountView, ChainError>;
     /// Accounts in order of creation.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tana_mesh::MeshOverrides;
 
 use crate::error::CliError;
 
@@ -65,7 +66,7 @@ pub struct ChaosSection {
 pub struct LedgerSection {
     /// TCP address, 8080 by custom.
     pub listen: SocketAddr,
-    /// Pages that may read it from a browser: origins, or `*`; empty lets none.
+    /// Pages that may read it from a browser: origins, or `*`, which is what counts when this is left out; empty lets none.
     #[serde(default = "everybody")]
     pub origins: Vec<String>,
 }
@@ -95,15 +96,28 @@ fn everybody() -> Vec<String> {
 }
 
 impl SidecarConfig {
-    /// Reads a file and checks it; relative paths in it are taken from its folder.
+    /// Reads a file and checks it; relative paths in it are taken from its folder. What the environment says of the mesh goes before it.
     ///
     /// # Errors
     /// [`CliError`] when it cannot be read or is not valid.
     pub fn load(path: &Path) -> Result<Self, CliError> {
+        let overrides = MeshOverrides::from_env().map_err(|error| CliError::Usage(error.to_string()))?;
+        Self::load_with(path, overrides)
+    }
+
+    fn load_with(path: &Path, overrides: MeshOverrides) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path).map_err(|source| CliError::file("read", path, source))?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| CliError::Usage(format!("{} is not valid: {error}", path.display())))?;
         config.resolve(path.parent().unwrap_or(Path::new(".")));
+        if let Some(mesh) = &mut config.mesh {
+            if let Some(port) = overrides.port {
+                mesh.listen.set_port(port);
+            }
+            if let Some(folder) = overrides.folder {
+                mesh.data = folder;
+            }
+        }
         config.check().map_err(|text| CliError::Usage(format!("{}: {text}", path.display())))?;
         Ok(config)
     }
@@ -152,6 +166,19 @@ mod tests {
         assert!(config.mesh.as_ref().unwrap().data.ends_with("mesh"));
         let again = load(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!((again.mesh, again.agent), (config.mesh, config.agent));
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sidecar.toml");
+        let said = MeshOverrides { folder: Some("/elsewhere".into()), port: Some(1) };
+        std::fs::write(&path, "[mesh]\nlisten = \"127.0.0.1:8190\"\ndata = \"mesh\"\n").unwrap();
+        let mesh = SidecarConfig::load_with(&path, said.clone()).unwrap().mesh.unwrap();
+        assert_eq!((mesh.listen.to_string().as_str(), mesh.data.as_path()), ("127.0.0.1:1", Path::new("/elsewhere")));
+        // Where no mesh is to run, none does.
+        std::fs::write(&path, "[ledger]\nlisten = \"127.0.0.1:8080\"\n").unwrap();
+        assert_eq!(SidecarConfig::load_with(&path, said).unwrap().mesh, None);
     }
 
     #[test]

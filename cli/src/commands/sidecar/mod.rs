@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tana_engine::config::NodeConfig;
 use tana_engine::keyfile::load_key_file;
@@ -53,7 +54,7 @@ const WORKERS: usize = 2;
     node = \"node.toml\"\n  \
     [ledger]\n  listen = \"127.0.0.1:8080\"\n  \
     [agent]\n  meshes = [\"http://10.0.0.1:8190\"]\n  host = \"10.0.0.2\"\n  \
-    [mesh]                      one a network\n  listen = \"127.0.0.1:8190\"\n  data = \"mesh\"\n  \
+    [mesh]                      one a network; TANA_MESH_PORT and TANA_MESH_DB_PATH go before it\n  listen = \"127.0.0.1:8190\"\n  data = \"mesh\"\n  \
     [visualizer]                beside the mesh\n  listen = \"127.0.0.1:8191\"")]
 pub struct SidecarArguments {
     /// Its configuration
@@ -75,6 +76,7 @@ pub fn run(arguments: &SidecarArguments, output: &Output) -> Result<(), CliError
     start_logs(&Live::new(&Output::new(true)), "info");
     let stopping = signals::listen(|| {}, || {})?;
     let config = SidecarConfig::load(&arguments.config)?;
+    raise_file_limit();
     let system = |source| CliError::System { action: "start the network runtime", source };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build().map_err(system)?;
@@ -82,6 +84,15 @@ pub fn run(arguments: &SidecarArguments, output: &Output) -> Result<(), CliError
     // Look-ups that still read files are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     stopped
+}
+
+/// Lets this process have as many open files as the system allows it: each connection is one, and the usual limit is 1,024.
+fn raise_file_limit() {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limits.maximum, maximum: limits.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = limits.current, "the limit of open files stays as it is; raise it with `ulimit -n`");
+    }
 }
 
 /// Everything that runs.
@@ -199,7 +210,7 @@ async fn mesh(
     let registry = Registry::open(&section.data, sovereigns, set, clock::system()).map_err(|error| failed(&error))?;
     parts.registry = Some(registry.clone());
     parts.sweep = Some(tokio::spawn(registry.clone().keep_swept()));
-    let (mut router, _) = tana_mesh::routes().finish(registry.clone());
+    let (mut router, _) = tana_mesh::routes(&registry).finish(registry.clone());
     if let Some(section) = visualizer {
         let stream = bound(section.listen).await?;
         let running = Visualizer::start(Arc::new(RegistryNodes::new(registry)), tana_visualizer::Options::default())
@@ -228,6 +239,6 @@ async fn mesh(
         parts.visualizer = Some(running);
     }
     let router = standard_layers(router, &tana_mesh::routes::limits());
-    parts.servers.push(listener.serve(router, ServerConfig::default()));
+    parts.servers.push(listener.serve(router, tana_mesh::routes::server_config()));
     Ok(())
 }

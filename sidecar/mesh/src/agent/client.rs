@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
-/// The most bytes of an answer that are read: a page of a thousand nodes has less than one MiB.
+/// The most bytes of an answer that are read: several times what a page of 200 nodes has where each says as much of itself as it may. A page of
+/// [`crate::limits::PAGE_MAX`] such nodes does not fit, so whoever asks for nodes with their services asks for fewer.
 pub const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// The most addresses of a mesh that are tried, one after another.
 pub const ADDRESSES_MAX: usize = 16;
@@ -105,7 +106,7 @@ impl MeshClient {
     /// # Errors
     /// A refusal, or no answer of a mesh from any address.
     pub async fn get<A: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<A, CallError> {
-        self.call(Method::GET, path, query, None::<&()>).await
+        self.call(Method::GET, path, query, None::<&()>, None).await
     }
 
     /// `POST` of a JSON body; `path` in its segments, which are escaped.
@@ -117,7 +118,20 @@ impl MeshClient {
         path: &[&str],
         body: &T,
     ) -> Result<A, CallError> {
-        self.call(Method::POST, path, &[], Some(body)).await
+        self.call(Method::POST, path, &[], Some(body), None).await
+    }
+
+    /// `PUT` of a JSON body with a token; `path` in its segments, which are escaped.
+    ///
+    /// # Errors
+    /// As [`MeshClient::post`].
+    pub async fn put<T: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &T,
+        token: &str,
+    ) -> Result<A, CallError> {
+        self.call(Method::PUT, path, &[], Some(body), Some(token)).await
     }
 
     async fn call<T: Serialize + Sync, A: DeserializeOwned>(
@@ -126,6 +140,7 @@ impl MeshClient {
         path: &[&str],
         query: &[(&str, &str)],
         body: Option<&T>,
+        token: Option<&str>,
     ) -> Result<A, CallError> {
         let first = self.current.load(Ordering::Relaxed);
         let mut problem = String::new();
@@ -141,6 +156,9 @@ impl MeshClient {
             let mut request = self.http.request(method.clone(), url);
             if let Some(body) = body {
                 request = request.json(body);
+            }
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
             }
             match answer(request).await {
                 Ok(answer) => {

@@ -1,5 +1,8 @@
-//! What the agent does at every turn: register if that is still to do, ask the own services, send a heartbeat, read who is there.
+//! What the agent does at every turn: register if that is still to do, tell the mesh where the node is if it has something else, ask the own services, send a heartbeat, read who is there.
 
+use std::collections::BTreeSet;
+
+use tana_http::token::{Claims, Service as Speaker, issue};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -8,10 +11,16 @@ use super::client::{CallError, MeshClient};
 use super::probe::Prober;
 use super::{AgentConfig, AgentError, AgentState};
 use crate::limits::{NODES_MAX, PAGE_MAX};
+use crate::routes::AUDIENCE;
 use crate::wire::{
-    ActiveValidator, ActiveValidators, HeartbeatAnswer, HeartbeatRequest, NodeAnswer, NodeStatus, RegisterAnswer,
-    RegisterRequest,
+    ActiveValidator, ActiveValidators, HeartbeatAnswer, HeartbeatRequest, NodeAnswer, NodeStatus, NodeView,
+    RegisterAnswer, RegisterRequest, Service, ServiceRow, UpdateAnswer,
 };
+
+/// How long the token of one update lasts, in ms.
+const TOKEN_MS: u64 = 60_000;
+/// What is wrong while the mesh has something else of the node.
+const DIFFERS: &str = "the mesh has another address or other services of this node than are configured; it is told them once the node is approved";
 
 /// The most pages of active nodes that are read: as many as a full registry has.
 const PAGES_MAX: usize = NODES_MAX.div_ceil(PAGE_MAX);
@@ -25,6 +34,8 @@ pub(super) struct Rounds {
     state: watch::Sender<AgentState>,
     peers: watch::Sender<Vec<ActiveValidator>>,
     registered: bool,
+    /// Whether the mesh has another address or other services of the node than are configured.
+    differs: bool,
 }
 
 impl Rounds {
@@ -36,7 +47,7 @@ impl Rounds {
         let mesh = MeshClient::new(&config.meshes, config.timeout)?;
         let prober = Prober::new(&config.probes, config.timeout)?;
         let public_key = tana_types::key::PublicKey(config.key.verifying_key().to_bytes()).to_string();
-        Ok(Self { config, public_key, mesh, prober, state, peers, registered: false })
+        Ok(Self { config, public_key, mesh, prober, state, peers, registered: false, differs: false })
     }
 
     /// Turns for ever.
@@ -52,7 +63,8 @@ impl Rounds {
                 }
                 Err(_) => backoff.fail(rand::random()),
             };
-            self.tell(outcome.err().map(|error| error.to_string()));
+            let differs = self.differs.then(|| DIFFERS.to_owned());
+            self.tell(outcome.err().map(|error| error.to_string()).or(differs));
             tokio::time::sleep(wait).await;
         }
     }
@@ -63,6 +75,10 @@ impl Rounds {
             self.registered = true;
         }
         self.beat().await?;
+        if self.differs && self.state.borrow().status == Some(NodeStatus::Active) {
+            self.update().await?;
+            self.differs = false;
+        }
         let peers = self.active().await?;
         self.peers.send_if_modified(|known| {
             // That somebody was seen again is no news; who is there and where, is.
@@ -78,20 +94,12 @@ impl Rounds {
     }
 
     /// Registers the node. That it is there already, with its key, is as good.
-    async fn register(&self) -> Result<(), CallError> {
+    async fn register(&mut self) -> Result<(), CallError> {
+        let request = self.said();
         let config = &self.config;
-        let request = RegisterRequest {
-            node_id: config.node_id.clone(),
-            public_key: self.public_key.clone(),
-            tailscale_hostname: config.hostname.clone(),
-            tailscale_ip: config.ip.clone(),
-            services: config.services.clone(),
-            signature: String::new(),
-            timestamp: None,
-        };
-        let request = request.sign(&config.key, (config.clock)());
         match self.mesh.post::<_, RegisterAnswer>(&["register"], &request).await {
             Ok(answer) => {
+                self.differs = false;
                 self.state.send_modify(|state| state.status = Some(answer.status));
                 tracing::info!(
                     node = config.node_id,
@@ -100,9 +108,10 @@ impl Rounds {
                 );
                 Ok(())
             }
-            Err(refusal) if refusal.status() == Some(409) => match self.status().await {
-                Ok(Some(status)) => {
-                    self.state.send_modify(|state| state.status = Some(status));
+            Err(refusal) if refusal.status() == Some(409) => match self.known().await {
+                Ok(Some(node)) => {
+                    self.differs = self.is_other(&node);
+                    self.state.send_modify(|state| state.status = Some(node.row.status));
                     Ok(())
                 }
                 Ok(None) => Err(refusal),
@@ -113,11 +122,47 @@ impl Rounds {
         }
     }
 
+    /// What the node says of itself, signed now.
+    fn said(&self) -> RegisterRequest {
+        let config = &self.config;
+        let request = RegisterRequest {
+            node_id: config.node_id.clone(),
+            public_key: self.public_key.clone(),
+            tailscale_hostname: config.hostname.clone(),
+            tailscale_ip: config.ip.clone(),
+            services: config.services.clone(),
+            signature: String::new(),
+            timestamp: None,
+        };
+        request.sign(&config.key, (config.clock)())
+    }
+
+    /// Says it to a mesh that has something else, with a token of the node.
+    async fn update(&self) -> Result<(), CallError> {
+        let config = &self.config;
+        let service =
+            config.services.iter().find_map(|service| service.kind.parse().ok()).unwrap_or(Speaker::Consensus);
+        let claims = Claims::new(service, &config.node_id, AUDIENCE, (config.clock)()).lasting(TOKEN_MS);
+        let token = issue(&config.key, &claims).map_err(|error| CallError::NoAnswer(error.to_string()))?;
+        let _: UpdateAnswer = self.mesh.put(&["nodes", &config.node_id], &self.said(), &token).await?;
+        tracing::info!(node = config.node_id, mesh = self.mesh.address(), "the mesh has the new address and services");
+        Ok(())
+    }
+
+    /// Whether the mesh has another address or other services of the node than are configured.
+    fn is_other(&self, node: &NodeView) -> bool {
+        let config = &self.config;
+        let of_row = |service: &ServiceRow| (service.service_type.clone(), service.port, service.public_key.clone());
+        let own = |service: &Service| (service.kind.clone(), service.port, service.public_key.clone());
+        let known: BTreeSet<_> = node.services.iter().map(of_row).collect();
+        let configured: BTreeSet<_> = config.services.iter().map(own).collect();
+        (&node.row.tailscale_hostname, &node.row.tailscale_ip) != (&config.hostname, &config.ip) || known != configured
+    }
+
     /// What the mesh has under this node's id; nothing when it has another key there.
-    async fn status(&self) -> Result<Option<NodeStatus>, CallError> {
+    async fn known(&self) -> Result<Option<NodeView>, CallError> {
         let answer: NodeAnswer = self.mesh.get(&["nodes", &self.config.node_id], &[]).await?;
-        let row = answer.node.row;
-        Ok((row.public_key == self.public_key).then_some(row.status))
+        Ok(Some(answer.node).filter(|node| node.row.public_key == self.public_key))
     }
 
     async fn beat(&mut self) -> Result<(), CallError> {
@@ -136,7 +181,7 @@ impl Rounds {
             }
             // Not approved yet, or denied: nothing to hurry for, and nothing to give up.
             Err(CallError::Refused { status: 403, .. }) => {
-                let status = self.status().await?;
+                let status = self.known().await?.map(|node| node.row.status);
                 self.state.send_modify(|state| state.status = status);
                 Ok(())
             }

@@ -11,7 +11,7 @@ use tana_http::token::{NodeStanding, NodeStatus as Status};
 use tana_types::key::PublicKey;
 
 use super::client::{CallError, MeshClient};
-use crate::limits::ID_CHARACTERS_MAX;
+use crate::check;
 use crate::wire::{NodeAnswer, NodeStatus};
 
 /// How long an answer is remembered: after that time at the latest a revoked node is out.
@@ -49,14 +49,15 @@ impl RemoteStanding {
     }
 
     async fn look_up(&self, node: &str) -> Result<Option<NodeStanding>, ApiError> {
-        if node.chars().count() > ID_CHARACTERS_MAX {
+        // Nobody is registered under what is no id; and `..` would lead to another page of the mesh.
+        if check::id("node", node).is_err() {
             return Ok(None);
         }
         if let Some(standing) = self.remembered(node) {
             return Ok(standing);
         }
         let standing = match self.mesh.get::<NodeAnswer>(&["nodes", node], &[]).await {
-            Ok(answer) => Some(standing_of(&answer)?),
+            Ok(answer) => Some(standing_of(node, &answer)?),
             Err(CallError::Refused { status: 404, .. }) => None,
             Err(error) => {
                 tracing::warn!(%error, node, "the mesh does not say where a node stands");
@@ -68,8 +69,11 @@ impl RemoteStanding {
     }
 }
 
-fn standing_of(answer: &NodeAnswer) -> Result<NodeStanding, ApiError> {
+fn standing_of(node: &str, answer: &NodeAnswer) -> Result<NodeStanding, ApiError> {
     let row = &answer.node.row;
+    if row.id != node {
+        return Err(ApiError::unavailable("the mesh answers about another node than the token's"));
+    }
     let key: PublicKey =
         row.public_key.parse().map_err(|_| ApiError::unavailable("the mesh names a key that is none"))?;
     let status = match row.status {

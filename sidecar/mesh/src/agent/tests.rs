@@ -146,7 +146,7 @@ async fn it_registers_waits_for_approval_and_is_alive_from_then_on() {
     assert_eq!(found.row.tailscale_hostname, "a.example");
     let health: Vec<_> =
         found.services.iter().map(|service| (service.service_type.as_str(), service.healthy)).collect();
-    assert_eq!(health, [("consensus", Some(false)), ("content", Some(false)), ("ledger", Some(true))]);
+    assert_eq!(health, [("ledger", Some(true)), ("consensus", Some(false)), ("content", Some(false))]);
 
     // Peers: itself, and whoever comes.
     let mut peers = agent.peers();
@@ -209,6 +209,25 @@ async fn an_agent_that_starts_again_is_registered_already() {
     drop(first);
     let again = Agent::start(config(&[mesh.url()])).unwrap();
     until(&again, |state| is(NodeStatus::Active)(state) && state.last_heartbeat.is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_moved_tells_the_mesh_once_it_is_let_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = Mesh::start(folder.path(), any_port()).await;
+    let first = Agent::start(config(&[mesh.url()])).unwrap();
+    until(&first, is(NodeStatus::Pending)).await;
+    drop(first);
+    let moved = AgentConfig { hostname: "elsewhere.example".to_owned(), ..config(&[mesh.url()]) };
+    let again = Agent::start(moved).unwrap();
+    let waits = until(&again, |state| state.problem.is_some()).await;
+    assert!(waits.registered && waits.problem.unwrap().contains("another address"));
+    assert_ne!(node(&mesh).await.node.row.tailscale_hostname, "elsewhere.example", "nobody has let it in");
+    mesh.approve(ID).await;
+    until(&again, |state| state.problem.is_none() && state.last_heartbeat.is_some()).await;
+    let known = node(&mesh).await.node;
+    assert_eq!(known.row.tailscale_hostname, "elsewhere.example");
+    assert_eq!(known.row.status, NodeStatus::Active);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -325,9 +344,26 @@ async fn services_elsewhere_learn_where_a_node_stands() {
         }
     };
     tokio::time::timeout(PATIENCE, active).await.unwrap();
-    assert_eq!(remote.standing("../health").await.unwrap(), None, "a name stays in its place");
+    for name in ["../health", ".", "..", "", "active", "a b", &"x".repeat(65)] {
+        assert_eq!(remote.standing(name).await.unwrap(), None, "{name}: a name stays in its place");
+    }
     let nobody = MeshClient::new(&[format!("http://{}", free_address().await)], PATIENCE).unwrap();
     let error = RemoteStanding::new(Arc::new(nobody)).standing(ID).await.unwrap_err();
+    assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_about_another_node_counts_for_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = Mesh::start(folder.path(), any_port()).await;
+    let agent = Agent::start(config(&[mesh.url()])).unwrap();
+    until(&agent, is(NodeStatus::Pending)).await;
+    let about = serde_json::to_value(mesh.registry.node(ID).unwrap()).unwrap();
+    let wrong = served(Router::new().fallback(any(async move || axum::Json(about)))).await;
+    let client = Arc::new(MeshClient::new(&[format!("http://{}", wrong.address())], PATIENCE).unwrap());
+    let remote = RemoteStanding::new(client);
+    assert!(remote.standing(ID).await.unwrap().is_some());
+    let error = remote.standing("val_b").await.unwrap_err();
     assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 

@@ -101,7 +101,8 @@ async fn serve(
     limits.rate = None;
     let bound = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let address = bound.address();
-    let config = ServerConfig { connections_max: CONNECTIONS_MAX, ..ServerConfig::default() };
+    // All of the load comes from one address.
+    let config = ServerConfig { connections_per_address: CONNECTIONS_MAX, ..tana_mesh::routes::server_config() };
     let server = bound.serve(routes::router(registry.clone(), &limits), config);
     ready.send(address).map_err(|_| "nobody waits for the mesh")?;
     let _ = stopped.await;

@@ -25,6 +25,7 @@ fn node(number: usize, status: NodeStatus) -> Node {
         approved: None,
         decided: Some(NOW + number as u64),
         services: BTreeMap::new(),
+        order: Vec::new(),
         heartbeats: Heartbeats::default(),
         heartbeats_unwritten: false,
         unwritten: false,
@@ -96,6 +97,60 @@ fn heartbeats_that_were_not_written_wait_again() {
     assert_eq!(turn.batch.heartbeats[0].1.heard_at, Some(NOW + 8));
     state.written(turn, NOW);
     assert!(state.unwritten.is_empty());
+}
+
+/// What the feed said, in its order.
+fn said(feed: &mut tokio::sync::broadcast::Receiver<Arc<crate::Change>>) -> Vec<(ChangeKind, NodeStatus)> {
+    std::iter::from_fn(|| feed.try_recv().ok()).map(|change| (change.kind, change.node.row.status)).collect()
+}
+
+#[test]
+fn who_comes_back_while_it_is_written_that_it_fell_silent_is_told_behind_it() {
+    let later = NOW + SILENCE_MS + START_GRACE_MS + 1;
+    for is_written in [true, false] {
+        let mut state = state([node(1, NodeStatus::Active)]);
+        let mut feed = state.feed().subscribe();
+        let mut turn = Turn::default();
+        assert_eq!(state.sweep(&mut turn, later), 1);
+        state.fill(&mut turn, false);
+        state.heartbeat(("n1", key(1)), (later + 1, later + 1), None, &[], None).unwrap();
+        assert_eq!(said(&mut feed), [], "nothing is told before it is written");
+        if is_written {
+            state.written(turn, later);
+            let told = [(ChangeKind::Offline, NodeStatus::Offline), (ChangeKind::Back, NodeStatus::Active)];
+            assert_eq!(said(&mut feed), told);
+        } else {
+            state.take_back(turn);
+            assert_eq!(said(&mut feed), [(ChangeKind::Back, NodeStatus::Active)]);
+        }
+        assert_eq!(state.node("n1").unwrap().status, NodeStatus::Active);
+        assert_eq!(state.node("n1").unwrap().newest_heartbeat(), Some(later + 1), "it is not lost");
+        assert_eq!((state.count().active, state.count().offline), (1, 0));
+        assert_eq!(state.unwritten, ["n1"]);
+    }
+}
+
+#[test]
+fn a_heartbeat_that_came_meanwhile_outlives_a_change_that_was_not_written() {
+    let mut state = state([node(1, NodeStatus::Offline)]);
+    let mut turn = Turn::default();
+    let mut new = node(1, NodeStatus::Pending);
+    (new.hostname, new.registration.1) = ("elsewhere".to_owned(), NOW + 1);
+    assert_eq!(state.update(&mut turn, new).unwrap(), NodeStatus::Offline);
+    state.fill(&mut turn, false);
+    state.heartbeat(("n1", key(1)), (NOW + 5, NOW + 5), None, &[], None).unwrap();
+    state.take_back(turn);
+    let node = state.node("n1").unwrap();
+    assert_eq!((node.hostname.as_str(), node.status), ("h", NodeStatus::Active));
+    assert_eq!(node.newest_heartbeat(), Some(NOW + 5));
+    assert_eq!((state.count().active, state.count().offline), (1, 0));
+    // What is not awaited any more is told at once.
+    let mut feed = state.feed().subscribe();
+    let mut silent = node.clone();
+    silent.status = NodeStatus::Offline;
+    state.put("n1".to_owned(), Some(silent));
+    state.heartbeat(("n1", key(1)), (NOW + 6, NOW + 6), None, &[], None).unwrap();
+    assert_eq!(said(&mut feed), [(ChangeKind::Back, NodeStatus::Active)]);
 }
 
 #[test]

@@ -30,9 +30,9 @@ async fn a_node_says_that_it_is_alive_and_how_its_services_are() {
     assert_eq!(answer["heartbeats"], json!([{"timestamp": mesh.now(), "tailscale_ip": "100.64.0.9"}]));
     let services = answer["node"]["services"].as_array().unwrap();
     assert_eq!(services.len(), 2);
-    assert_eq!((&services[0]["service_type"], &services[0]["healthy"]), (&json!("consensus"), &json!(false)));
-    assert_eq!((&services[1]["service_type"], &services[1]["healthy"]), (&json!("ledger"), &json!(true)));
-    assert_eq!(services[1]["last_check"], mesh.now() - 5);
+    assert_eq!((&services[1]["service_type"], &services[1]["healthy"]), (&json!("consensus"), &json!(false)));
+    assert_eq!((&services[0]["service_type"], &services[0]["healthy"]), (&json!("ledger"), &json!(true)));
+    assert_eq!(services[0]["last_check"], mesh.now() - 5);
 }
 
 #[tokio::test]

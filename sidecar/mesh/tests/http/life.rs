@@ -84,6 +84,27 @@ async fn a_restart_keeps_everything() {
     assert_eq!(mesh.status("off").await, "active");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_while_it_closes_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let folder = folder.path().join(round.to_string());
+        let mesh =
+            Registry::open(&folder, Arc::new(FixedSovereigns::new([])), None, tana_http::clock::system()).unwrap();
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                let mesh = mesh.clone();
+                // Until the first refusal: those before it are answered, and so must that one be.
+                tokio::spawn(async move { while mesh.flush().await.is_ok() {} })
+            })
+            .collect();
+        mesh.close().await.unwrap();
+        for asks in asking {
+            tokio::time::timeout(std::time::Duration::from_secs(60), asks).await.expect("an answer").unwrap();
+        }
+    }
+}
+
 /// A mesh in a folder that another one had a moment ago: its server's tasks may still be letting go of it.
 async fn reopened(folder: &std::path::Path, now: u64) -> Mesh {
     loop {

@@ -9,3 +9,4 @@ mod read;
 mod register;
 mod routes;
 mod sovereign;
+mod update;

@@ -77,7 +77,7 @@ async fn topology_and_validators() {
     let (_, answer) = mesh.get("/topology").await;
     assert_eq!(ids(&answer, "nodes"), json!(["a", "plain"]));
     let service = |kind: &str, port: u16| json!({"type": kind, "port": port, "publicKey": public(&key(1))});
-    assert_eq!(answer["nodes"][0]["services"], json!([service("consensus", 9000), service("ledger", 8080)]));
+    assert_eq!(answer["nodes"][0]["services"], json!([service("ledger", 8080), service("consensus", 9000)]));
     assert_eq!(answer["nodes"][0]["tailscale_hostname"], "a.local.ts.net");
     assert_eq!(answer["nodes"][1]["services"], json!([]), "no service is no service");
     let (_, answer) = mesh.get("/validators/active").await;

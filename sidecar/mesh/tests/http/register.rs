@@ -28,8 +28,8 @@ async fn a_node_registers_and_waits() {
         assert_eq!(node[empty], Value::Null, "{empty}");
     }
     assert_eq!(node["registration_signature"], mesh.registration("val_1", &key(1)).signature);
-    assert_eq!(node["services"][0]["service_type"], "consensus");
-    assert_eq!(node["services"][0]["port"], 9000);
+    assert_eq!(node["services"][1]["service_type"], "consensus", "in the order in which they were signed");
+    assert_eq!(node["services"][1]["port"], 9000);
     assert_eq!(node["services"][1]["node_id"], "val_1");
     assert_eq!(node["services"][1]["created_at"], mesh.now());
 }

@@ -18,7 +18,7 @@ async fn nothing_that_writes_answers_a_stranger() {
     mesh.approve("1", 1).await;
     mesh.register("2", &key(2)).await;
     let before = mesh.get("/nodes?status=all").await;
-    let (router, table) = routes::routes().finish(mesh.registry.clone());
+    let (router, table) = routes::routes(&mesh.registry).finish(mesh.registry.clone());
     let mut limits = routes::limits();
     limits.rate = None;
     let router = standard_layers(router, &limits);
@@ -43,7 +43,8 @@ async fn nothing_that_writes_answers_a_stranger() {
 
 #[tokio::test]
 async fn every_route_of_the_old_system_is_there() {
-    let mut listed: Vec<String> = routes::routes().table().iter().map(ToString::to_string).collect();
+    let (mesh, _folder) = Mesh::new().await;
+    let mut listed: Vec<String> = routes::routes(&mesh.registry).table().iter().map(ToString::to_string).collect();
     listed.sort();
     let expected = [
         "GET /health",
@@ -62,6 +63,7 @@ async fn every_route_of_the_old_system_is_there() {
         "POST /sovereign/verify",
         "POST /validators",
         "POST /validators/{id}/heartbeat",
+        "PUT /nodes/{id}",
     ];
     assert_eq!(listed, expected);
 }

@@ -44,6 +44,10 @@ impl Home {
             (None, None, Some(home)) => Path::new(&home).join(".config").join("tana"),
             (None, None, None) => return Err(CliError::NoHome),
         };
+        // Files of the home name others of it, and processes that read them are started elsewhere: a path that is taken from wherever somebody
+        // stands would mean something else there.
+        let folder = std::path::absolute(&folder)
+            .map_err(|source| CliError::System { action: "tell where the home folder is", source })?;
         Ok(Self { folder })
     }
 
@@ -154,9 +158,17 @@ mod tests {
     fn the_folder_given_comes_before_the_variable_and_that_before_the_default() {
         let both = |name: &str| Some(OsString::from(if name == "HOME" { "/home/alice" } else { "/srv/tana" }));
         let home_only = |name: &str| (name == "HOME").then(|| OsString::from("/home/alice"));
-        assert_eq!(Home::choose(Some(Path::new("here")), both).unwrap().folder(), Path::new("here"));
+        assert_eq!(Home::choose(Some(Path::new("/here")), both).unwrap().folder(), Path::new("/here"));
         assert_eq!(Home::choose(None, both).unwrap().folder(), Path::new("/srv/tana"));
         assert_eq!(Home::choose(None, home_only).unwrap().folder(), Path::new("/home/alice/.config/tana"));
         assert!(matches!(Home::choose(None, |_| None), Err(CliError::NoHome)));
+    }
+
+    #[test]
+    fn a_relative_folder_is_the_same_one_from_everywhere() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(Home::choose(Some(Path::new("./net")), |_| None).unwrap().folder(), here.join("net"));
+        let variable = |name: &str| (name == HOME_VARIABLE).then(|| OsString::from("net"));
+        assert_eq!(Home::choose(None, variable).unwrap().folder(), here.join("net"));
     }
 }

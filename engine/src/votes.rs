@@ -1,7 +1,9 @@
 //! Who voted for which block, for the last views: what `/quorum` answers from before it looks into the logs.
 //!
 //! Fed with what agreement [observes](tana_consensus::Observation), on agreement's thread. Bounded: a view past the last [`VIEWS_MAX`] is
-//! forgotten, the lowest first, and a view has room for [`BLOCKS_PER_VIEW_MAX`] blocks (more than one only when its leader cheats).
+//! forgotten, the lowest first, and a view has room for [`BLOCKS_PER_VIEW_MAX`] blocks. More than one come only from cheats: a leader that proposes
+//! several, or voters that vote for what nobody proposed. So a proposal or a certificate takes the place of a block that has neither, and votes alone
+//! take nobody's.
 
 use std::collections::BTreeMap;
 
@@ -42,10 +44,18 @@ pub struct Quorum {
 #[derive(Default)]
 struct BlockVotes {
     block: Hash,
+    /// 0 until it was proposed, or was found to be final.
     height: u64,
     voters: Voters,
     is_certified: bool,
     is_final: bool,
+}
+
+impl BlockVotes {
+    /// Whether there is nothing but votes for it.
+    fn is_voted_only(&self) -> bool {
+        self.height == 0 && !self.is_certified && !self.is_final
+    }
 }
 
 #[derive(Default)]
@@ -56,7 +66,8 @@ struct ViewVotes {
 }
 
 impl ViewVotes {
-    fn block(&mut self, block: Hash) -> Option<&mut BlockVotes> {
+    /// The votes for a block that somebody voted for; none where there is no room.
+    fn voted(&mut self, block: Hash) -> Option<&mut BlockVotes> {
         if let Some(place) = self.blocks.iter().position(|known| known.block == block) {
             return self.blocks.get_mut(place);
         }
@@ -65,6 +76,20 @@ impl ViewVotes {
         }
         self.blocks.push(BlockVotes { block, ..BlockVotes::default() });
         self.blocks.last_mut()
+    }
+
+    /// The votes for a block that its leader proposed or a quorum voted for, which goes before blocks that were only voted for. A certificate
+    /// goes before proposals too: a leader that cheats may fill a view with those.
+    fn shown(&mut self, block: Hash, is_certified: bool) -> Option<&mut BlockVotes> {
+        if self.blocks.len() == BLOCKS_PER_VIEW_MAX && !self.blocks.iter().any(|known| known.block == block) {
+            let gives_way =
+                |known: &BlockVotes| known.is_voted_only() || (is_certified && !known.is_certified && !known.is_final);
+            let candidates = self.blocks.iter().enumerate().filter(|(_, known)| gives_way(known));
+            let fewest = candidates.min_by_key(|(_, known)| (!known.is_voted_only(), known.voters.count()));
+            let place = fewest.map(|(place, _)| place)?;
+            self.blocks.swap_remove(place);
+        }
+        self.voted(block)
     }
 }
 
@@ -79,7 +104,7 @@ impl VoteBook {
     pub fn observed(&self, observation: &Observation) {
         match *observation {
             Observation::Proposal { epoch, view, height, block, .. } => self.at(epoch, view, |votes| {
-                if let Some(votes) = votes.block(block) {
+                if let Some(votes) = votes.shown(block, false) {
                     votes.height = height;
                 }
             }),
@@ -88,7 +113,7 @@ impl VoteBook {
                 match kind {
                     VoteKind::Nullify => votes.nullify.add(place),
                     VoteKind::Notarize | VoteKind::Finalize => {
-                        if let Some(votes) = votes.block(block) {
+                        if let Some(votes) = votes.voted(block) {
                             votes.voters.add(place);
                         }
                     }
@@ -100,7 +125,7 @@ impl VoteBook {
                     match kind {
                         VoteKind::Nullify => votes.nullify = votes.nullify.or(&voters),
                         VoteKind::Notarize | VoteKind::Finalize => {
-                            if let Some(votes) = votes.block(block) {
+                            if let Some(votes) = votes.shown(block, true) {
                                 votes.voters = votes.voters.or(&voters);
                                 votes.is_certified = true;
                                 votes.is_final |= kind == VoteKind::Finalize;
@@ -214,6 +239,40 @@ mod tests {
         let seen = book.quorum(&BLOCK).unwrap();
         assert!(seen.is_final && seen.height == 6);
         assert_eq!(book.quorum(&[8; 32]), None);
+    }
+
+    fn proposal(book: &VoteBook, view: u64, block: Hash) {
+        let (height, proposer) = (5, [0; 32]);
+        book.observed(&Observation::Proposal { epoch: 1, view, height, proposer, block, transactions: 1, batches: 1 });
+    }
+
+    #[test]
+    fn votes_for_what_nobody_proposed_do_not_hide_a_views_block() {
+        let book = VoteBook::default();
+        // Two that cheat vote for different blocks that are none, all before the proposal comes.
+        for (number, kind) in [(20, VoteKind::Notarize), (21, VoteKind::Finalize)] {
+            vote(&book, 9, 2, kind, [number; 32]);
+            vote(&book, 9, 3, kind, [number + 10; 32]);
+        }
+        vote(&book, 9, 2, VoteKind::Finalize, [31; 32]);
+        vote(&book, 9, 0, VoteKind::Notarize, BLOCK);
+        assert_eq!(book.quorum(&BLOCK), None, "a vote alone takes nobody's place");
+        proposal(&book, 9, BLOCK);
+        vote(&book, 9, 0, VoteKind::Notarize, BLOCK);
+        vote(&book, 9, 1, VoteKind::Notarize, BLOCK);
+        let seen = book.quorum(&BLOCK).unwrap();
+        assert_eq!((seen.approve, seen.height), (2, 5));
+        assert!(book.quorum(&[31; 32]).is_some(), "one with fewer votes gave way");
+        // A leader that cheats fills the view with proposals; what a quorum voted for is there all the same.
+        for number in 40..50 {
+            proposal(&book, 10, [number; 32]);
+        }
+        certificate(&book, 10, VoteKind::Notarize, &[0, 1, 2]);
+        assert!(book.quorum(&BLOCK).unwrap().has_quorum);
+        assert_eq!(book.quorum(&BLOCK).unwrap().view, 10);
+        proposal(&book, 10, [60; 32]);
+        certificate(&book, 10, VoteKind::Finalize, &[0, 1, 2]);
+        assert_eq!(book.views.lock().get(&(1, 10)).unwrap().blocks.len(), BLOCKS_PER_VIEW_MAX);
     }
 
     #[test]

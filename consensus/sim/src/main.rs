@@ -9,6 +9,9 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use tana_sim::Report;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Deterministic simulation of validators under faults. The same seed is the same run, bit for bit.
 #[derive(Parser)]
 #[command(version)]

@@ -75,10 +75,6 @@ impl Rounds {
             self.registered = true;
         }
         self.beat().await?;
-        if self.differs && self.state.borrow().status == Some(NodeStatus::Active) {
-            self.update().await?;
-            self.differs = false;
-        }
         let peers = self.active().await?;
         self.peers.send_if_modified(|known| {
             // That somebody was seen again is no news; who is there and where, is.
@@ -90,6 +86,11 @@ impl Rounds {
             *known = peers;
             !same
         });
+        // Last, so that a mesh that does not take it is still told that the node is alive and asked who else is.
+        if self.differs && self.state.borrow().status == Some(NodeStatus::Active) {
+            self.update().await?;
+            self.differs = false;
+        }
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
-use std::net::UdpSocket;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use tana_types::payload::Payload;
 use tana_types::transaction::sign;
 use tokio::runtime::Runtime;
 
-use crate::chain_support::{ACCOUNTS, NodeProcess, key_of, sovereign, validator, wait_height};
+use crate::chain_support::{ACCOUNTS, NodeProcess, Setup, key_of, validator, wait_height, write_node};
 
 /// How a test's node runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,53 +33,15 @@ pub enum Kind {
 
 /// Writes genesis, key and configuration below `folder`. Blocks may hold several hundred transactions.
 fn set_up(folder: &Path, kind: Kind) -> NodeConfig {
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let genesis = format!(
-        r#"
-chain = "test"
-timestamp_ms = 1
-[rules]
-block_transactions = 700
-[sovereign]
-key = "{}"
-username = "@sovereign"
-[[sovereign.allocation]]
-currency = "USD"
-amount = "1000.00"
-[[currency]]
-code = "USD"
-decimals = 2
-type = "fiat"
-[[validator]]
-key = "{}"
-address = "127.0.0.1:{port}"
-[bulk]
-seed = "test"
-count = {ACCOUNTS}
-currency = "USD"
-amount = "100.00"
-"#,
-        key_of(&sovereign()),
-        key_of(&validator())
-    );
-    std::fs::write(folder.join("genesis.toml"), genesis).unwrap();
-    let secret = format!("ed25519_{}", hex::encode(validator().to_bytes()));
-    let file = format!(r#"{{"publicKey":"{}","privateKey":"{secret}"}}"#, key_of(&validator()));
-    std::fs::write(folder.join("validator.json"), file).unwrap();
-    let mut config = NodeConfig { listen: "127.0.0.1:0".parse().unwrap(), ..NodeConfig::default() };
-    config.ingest.pool_batches = 32;
-    config.use_segments_of(8);
-    config.checkpoint.interval_s = 1;
-    config.threads.pin = false;
-    config.order.empty_interval_ms = if kind == Kind::Fast { 10 } else { 100 };
-    config.consensus.enabled = kind == Kind::Votes;
-    config.consensus.listen = ([127, 0, 0, 1], port).into();
-    config.resolve(folder);
-    if kind == Kind::Votes {
-        tana_engine::consensus::create_vote_record(&config.data).unwrap();
-    }
-    std::fs::write(folder.join("node.json"), serde_json::to_string(&config).unwrap()).unwrap();
-    config
+    let setup = Setup {
+        rules: "block_transactions = 700",
+        consensus: kind == Kind::Votes,
+        segments_mib: 8,
+        keep_heights: 0,
+        checkpoint_s: 1,
+        empty_interval_ms: if kind == Kind::Fast { 10 } else { 100 },
+    };
+    write_node(folder, &setup)
 }
 
 /// A node, its reader, and the API above it.

@@ -47,8 +47,32 @@ pub struct Kind {
     pub checkpoint_s: u64,
 }
 
+/// What differs between the nodes of tests.
+pub struct Setup {
+    /// Lines under `[rules]`.
+    pub rules: &'static str,
+    pub consensus: bool,
+    pub segments_mib: u64,
+    pub keep_heights: u64,
+    pub checkpoint_s: u64,
+    pub empty_interval_ms: u64,
+}
+
 /// Writes genesis, key and configuration below `folder`.
 pub fn set_up(folder: &Path, kind: Kind) -> NodeConfig {
+    let setup = Setup {
+        rules: "batch_expiry_blocks = 1000\nblock_transactions = 256",
+        consensus: kind.consensus,
+        segments_mib: if kind.consensus { 4 } else { 1 },
+        keep_heights: kind.keep_heights,
+        checkpoint_s: kind.checkpoint_s,
+        empty_interval_ms: if kind.keep_heights > 0 { 10 } else { 100 },
+    };
+    write_node(folder, &setup)
+}
+
+/// The same for any node of one validator.
+pub fn write_node(folder: &Path, setup: &Setup) -> NodeConfig {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     let genesis = format!(
@@ -56,8 +80,7 @@ pub fn set_up(folder: &Path, kind: Kind) -> NodeConfig {
 chain = "test"
 timestamp_ms = 1
 [rules]
-batch_expiry_blocks = 1000
-block_transactions = 256
+{}
 [sovereign]
 key = "{}"
 username = "@sovereign"
@@ -77,6 +100,7 @@ count = {ACCOUNTS}
 currency = "USD"
 amount = "100.00"
 "#,
+        setup.rules,
         key_of(&sovereign()),
         key_of(&validator())
     );
@@ -86,15 +110,15 @@ amount = "100.00"
     std::fs::write(folder.join("validator.json"), file).unwrap();
     let mut config = NodeConfig { listen: "127.0.0.1:0".parse().unwrap(), ..NodeConfig::default() };
     config.ingest.pool_batches = 32;
-    config.use_segments_of(if kind.consensus { 4 } else { 1 });
-    config.log.keep_heights = kind.keep_heights;
-    config.checkpoint.interval_s = kind.checkpoint_s;
+    config.use_segments_of(setup.segments_mib);
+    config.log.keep_heights = setup.keep_heights;
+    config.checkpoint.interval_s = setup.checkpoint_s;
     config.threads.pin = false;
-    config.order.empty_interval_ms = if kind.keep_heights > 0 { 10 } else { 100 };
-    config.consensus.enabled = kind.consensus;
+    config.order.empty_interval_ms = setup.empty_interval_ms;
+    config.consensus.enabled = setup.consensus;
     config.consensus.listen = ([127, 0, 0, 1], port).into();
     config.resolve(folder);
-    if kind.consensus {
+    if setup.consensus {
         tana_engine::consensus::create_vote_record(&config.data).unwrap();
     }
     std::fs::write(folder.join("node.json"), serde_json::to_string(&config).unwrap()).unwrap();

@@ -129,6 +129,17 @@ impl Resume {
     }
 }
 
+/// What became of a checkpoint behind a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// None was due, or the last one is not done and a later one will do.
+    None,
+    /// It has begun.
+    Begun,
+    /// It must begin behind this very block, and cannot yet.
+    Owed,
+}
+
 /// The execute stage's end.
 pub struct CheckpointFeed {
     output: Outlet<CheckpointMessage>,
@@ -141,14 +152,24 @@ pub struct CheckpointFeed {
 }
 
 impl CheckpointFeed {
-    /// Begins a checkpoint if one is due, or wished for at this height, and the last one is done; to be called right behind every block.
-    pub fn begin_if_due(&mut self, state: &mut State, now_ns: u64) -> bool {
-        let is_due = match self.wishes.behind(state) {
-            CheckpointWish::AsUsual => now_ns >= self.next_ns,
-            CheckpointWish::Wait => false,
-            CheckpointWish::Now => true,
+    /// Begins a checkpoint if one is due, or wished for at this height, and the last one is done; to be called once, right behind every block.
+    pub fn begin_if_due(&mut self, state: &mut State, now_ns: u64) -> Beginning {
+        let (is_due, must) = match self.wishes.behind(state) {
+            CheckpointWish::AsUsual => (now_ns >= self.next_ns, false),
+            CheckpointWish::Wait => (false, false),
+            CheckpointWish::Now => (true, false),
+            CheckpointWish::Must => (true, true),
         };
-        if self.sending || !is_due || self.output.is_full() || self.busy.swap(true, Ordering::AcqRel) {
+        match is_due && self.begin(state, now_ns) {
+            true => Beginning::Begun,
+            false if must => Beginning::Owed,
+            false => Beginning::None,
+        }
+    }
+
+    /// Begins a checkpoint if the last one is done.
+    pub fn begin(&mut self, state: &mut State, now_ns: u64) -> bool {
+        if self.sending || self.output.is_full() || self.busy.swap(true, Ordering::AcqRel) {
             return false;
         }
         self.next_ns = now_ns + self.interval_ns;
@@ -291,4 +312,48 @@ fn write_one(
     };
     write.commit(&meta)?;
     Ok(Some(meta))
+}
+
+#[cfg(test)]
+mod tests {
+    use tana_types::key::PublicKey;
+    use tana_types::payload::Payload;
+
+    use super::*;
+    use crate::channel::channel;
+    use crate::sync::tests::world::{EPOCH_BLOCKS, World, sovereign, validator};
+
+    #[test]
+    fn behind_the_boundary_that_a_newcomer_needs_nothing_goes_on_without_a_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut world = World::new(folder.path(), 50);
+        world.steps_to(1);
+        let add = Payload::ValidatorSetChange {
+            add: true,
+            validator: PublicKey(validator(9)),
+            epoch: 2,
+            address: "127.0.0.1:9990",
+        };
+        let transactions = vec![world.signed(&sovereign(), &add)];
+        world.step(transactions);
+        world.steps_to(EPOCH_BLOCKS - 1);
+        let (output, input) = channel(16, Vec::new());
+        let busy = Arc::new(AtomicBool::new(true));
+        let mut feed = CheckpointFeed {
+            output,
+            busy: busy.clone(),
+            wishes: Arc::new(Wishes::new(EPOCH_BLOCKS, EPOCH_BLOCKS - 2)),
+            interval_ns: 1,
+            next_ns: 0,
+            sending: false,
+        };
+        // The last one is still being written.
+        assert_eq!(feed.begin_if_due(&mut world.replayer.state, 5), Beginning::None);
+        world.steps_to(EPOCH_BLOCKS);
+        assert_eq!(feed.begin_if_due(&mut world.replayer.state, 5), Beginning::Owed);
+        assert!(!feed.begin(&mut world.replayer.state, 5));
+        busy.store(false, Ordering::Release);
+        assert!(feed.begin(&mut world.replayer.state, 5));
+        assert!(matches!(input.take(), Some(CheckpointMessage::Begin(_))));
+    }
 }

@@ -6,12 +6,14 @@
 //!    from several peers, with a progress bar.
 //! 4. The links are closed again: the node makes its own when it starts.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tana_consensus::certificate;
 use tana_engine::config::NodeConfig;
 use tana_engine::keyfile::load_key_file;
-use tana_engine::sync::{CertificateVerifier, LinkTransport, SyncClient, SyncConfig, is_empty};
+use tana_engine::sync::{CertificateVerifier, LinkTransport, SyncClient, SyncConfig, SyncError, is_empty};
 use tana_net::link::Peer;
 use tana_types::Hash;
 use tana_types::genesis::Genesis;
@@ -59,7 +61,7 @@ impl CertificateVerifier for Certificates {
 }
 
 /// Fills an empty data folder with the chain's state; does nothing where there is a chain. `patience` is how long to wait without anything
-/// coming from anybody.
+/// coming from anybody. Says whether the chain is there: not when it was told to stop before.
 ///
 /// # Errors
 /// [`CliError`] when a file cannot be read, the links cannot be made, or nobody has told a provable state in time.
@@ -67,11 +69,12 @@ pub fn run(
     config: &NodeConfig,
     trust: Option<TrustedBlock>,
     patience: Duration,
+    stopping: Arc<AtomicBool>,
     output: &Output,
-) -> Result<(), CliError> {
+) -> Result<bool, CliError> {
     create_private_folder(&config.data)?;
     if !is_empty(&config.data).map_err(|error| CliError::Node(error.to_string()))? {
-        return Ok(());
+        return Ok(true);
     }
     let genesis = Genesis::load(&config.genesis)?;
     let key = load_key_file(&config.key)?;
@@ -88,6 +91,7 @@ pub fn run(
     let settings = SyncConfig {
         trust: trust.map(|block| (block.height, block.hash)),
         patience,
+        stopping,
         ..SyncConfig::new(config.data.clone(), genesis, own_key)
     };
     let live = Live::new(output);
@@ -96,6 +100,10 @@ pub fn run(
     let client = SyncClient::new(&settings, &mut transport, &verifier);
     let synced = client.run(&|what, done, total| live.step(what, done, total));
     live.clear();
+    if let Err(SyncError::Stopped) = &synced {
+        output.note("stopped before the state was here; the next start with --join begins anew");
+        return Ok(false);
+    }
     let synced = synced.map_err(|error| failed(error.to_string()))?;
     let seconds = begin.elapsed().as_secs_f64();
     let (height, accounts) = (synced.height, synced.account_count.saturating_sub(1));
@@ -105,7 +113,7 @@ pub fn run(
         grouped(height),
         grouped(accounts.into())
     ));
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -54,7 +54,10 @@ pub fn run(arguments: &ValidatorArguments, home: &Home, output: &Output) -> Resu
     }
     if arguments.join {
         let patience = Duration::from_secs(arguments.join_patience);
-        super::join::run(&config, arguments.trust, patience, output).inspect_err(|_| live.clear())?;
+        let joined = super::join::run(&config, arguments.trust, patience, stopping.clone(), output);
+        if !joined.inspect_err(|_| live.clear())? {
+            return Ok(());
+        }
     }
     let node = Node::start(&config, &|what, done, total| live.step(what, done, total));
     let node = node.map_err(|error| {

@@ -13,7 +13,7 @@ use super::{ExecutedBlock, FinalBlock};
 use crate::agreement::Member;
 use crate::answers::{Answers, Place};
 use crate::channel::{Inlet, Outlet};
-use crate::checkpointer::CheckpointFeed;
+use crate::checkpointer::{Beginning, CheckpointFeed};
 use crate::failure::Failure;
 use crate::published::Published;
 use crate::stage::{Poll, Stage, StageCounters, add};
@@ -42,6 +42,8 @@ pub struct ExecuteStage {
     failure: Arc<Failure>,
     membership: Option<Membership>,
     changes: SetChanges,
+    /// A block that was executed and waits until the checkpoint behind it can begin; nothing is executed meanwhile.
+    owing: Option<ExecutedBlock>,
     counters: Arc<StageCounters>,
 }
 
@@ -125,6 +127,7 @@ impl ExecuteStage {
             failure: parts.failure,
             membership: parts.membership,
             changes: parts.changes,
+            owing: None,
             counters: Arc::default(),
         }
     }
@@ -175,8 +178,15 @@ impl ExecuteStage {
             }
             None => Vec::new(),
         };
-        let checkpoint = self.feed.begin_if_due(&mut self.state, now_ns);
-        self.output.send(ExecutedBlock { block, outcome, sections, validator_set_hash, sets, checkpoint });
+        let beginning = self.feed.begin_if_due(&mut self.state, now_ns);
+        let checkpoint = beginning == Beginning::Begun;
+        let executed = ExecutedBlock { block, outcome, sections, validator_set_hash, sets, checkpoint };
+        match beginning {
+            Beginning::Owed => self.owing = Some(executed),
+            Beginning::None | Beginning::Begun => {
+                self.output.send(executed);
+            }
+        }
     }
 }
 
@@ -196,6 +206,16 @@ impl Stage for ExecuteStage {
             }
         }
         let saved = self.feed.step(&mut self.state);
+        if let Some(mut executed) = self.owing.take() {
+            if !self.feed.begin(&mut self.state, now_ns) {
+                self.owing = Some(executed);
+                return Poll::Blocked;
+            }
+            executed.checkpoint = true;
+            // There was room for it when it was executed.
+            self.output.send(executed);
+            return Poll::Worked;
+        }
         if self.output.is_full() || !self.limiter.is_open(now_ns) {
             return if self.input.is_empty() && self.recovered.is_empty() { Poll::Idle } else { Poll::Blocked };
         }

@@ -13,6 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tana_store::DataLock;
@@ -60,6 +62,9 @@ pub enum SyncError {
         /// Peers that were expelled, with reasons.
         expelled: String,
     },
+    /// Who runs it asked it to stop; nothing is left behind, and the next start begins anew.
+    #[error("it was stopped before the state was here; start it again to go on")]
+    Stopped,
     /// The data folder refused.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -82,6 +87,8 @@ pub struct SyncConfig {
     pub patience: Duration,
     /// After how long an older snapshot is taken when no fresh one comes.
     pub stale_after: Duration,
+    /// Becomes true when it is to stop.
+    pub stopping: Arc<AtomicBool>,
 }
 
 impl SyncConfig {
@@ -95,6 +102,7 @@ impl SyncConfig {
             answer_patience: Duration::from_secs(10),
             patience: Duration::from_secs(900),
             stale_after: Duration::from_secs(300),
+            stopping: Arc::default(),
         }
     }
 }
@@ -218,7 +226,11 @@ impl<'a> SyncClient<'a> {
         }
     }
 
-    fn out_of_patience(&self, reason: &'static str) -> Result<(), SyncError> {
+    /// Whether to go on: not when it is to stop, and not when nothing has come for too long.
+    fn go_on(&self, reason: &'static str) -> Result<(), SyncError> {
+        if self.config.stopping.load(Ordering::SeqCst) {
+            return Err(SyncError::Stopped);
+        }
         let waited = self.progress_at.elapsed();
         if waited < self.config.patience {
             return Ok(());
@@ -281,7 +293,7 @@ impl<'a> SyncClient<'a> {
         let epoch_blocks = self.config.genesis.rules.epoch_blocks;
         progress("find the trusted block", 0, 0);
         loop {
-            self.out_of_patience("nobody knows the block that --trust names")?;
+            self.go_on("nobody knows the block that --trust names")?;
             self.look();
             for peer in self.peers.keys().copied().collect::<Vec<_>>() {
                 let object = Object::Anchor { height };
@@ -301,7 +313,7 @@ impl<'a> SyncClient<'a> {
     fn choose(&mut self, progress: Progress<'_>) -> Result<u64, SyncError> {
         let began = Instant::now();
         loop {
-            self.out_of_patience("no peer has a snapshot of a finished epoch")?;
+            self.go_on("no peer has a snapshot of a finished epoch")?;
             progress("wait for a snapshot", 0, 0);
             self.look();
             let mut finalized: Vec<u64> =
@@ -373,7 +385,7 @@ impl<'a> SyncClient<'a> {
                 return Ok(None);
             }
             for peer in serving {
-                self.out_of_patience("no peer can prove its snapshot yet")?;
+                self.go_on("no peer can prove its snapshot yet")?;
                 let Fetched::Bytes(state) = self.fetch_one(peer, height, Object::State)? else {
                     self.lose(&peer, height);
                     continue;
@@ -427,7 +439,7 @@ impl<'a> SyncClient<'a> {
         let (mut done, mut accounts) = (0u32, 0u64);
         self.exchange.give_up(None);
         while done < count {
-            self.out_of_patience("no peer sends accounts")?;
+            self.go_on("no peer sends accounts")?;
             let serving = self.serving(height);
             if serving.is_empty() && self.exchange.is_empty() {
                 return Ok(None);

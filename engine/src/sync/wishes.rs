@@ -31,8 +31,10 @@ pub enum CheckpointWish {
     AsUsual,
     /// None now: a wished height is near.
     Wait,
-    /// One now.
+    /// One now, if that can be.
     Now,
+    /// One now, and no further block before it has begun: no later one will do.
+    Must,
 }
 
 impl Wishes {
@@ -70,10 +72,14 @@ impl Wishes {
     pub fn behind(&self, state: &State) -> CheckpointWish {
         let height = state.progress().height;
         let newcomers = state.epoch_of(height).saturating_add(CHANGE_EPOCHS_AHEAD);
-        if state.validator_changes().iter().any(|change| change.add && change.epoch == newcomers) {
-            self.wish(self.next_boundary());
+        if !state.validator_changes().iter().any(|change| change.add && change.epoch == newcomers) {
+            return self.executed(height);
         }
-        self.executed(height)
+        self.wish(self.next_boundary());
+        match self.executed(height) {
+            CheckpointWish::Now => CheckpointWish::Must,
+            other => other,
+        }
     }
 
     /// Hears that `height` was executed; tells what to do about a checkpoint there.

@@ -226,6 +226,20 @@ fn without_its_changes_the_new_set_is_not_trusted() {
 }
 
 #[test]
+fn one_that_is_told_to_stop_does_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path(), 50);
+    let data = tempfile::tempdir().unwrap();
+    let config = world.config(data.path());
+    // There is nothing to take yet, so it would wait.
+    let service = world.service();
+    let mut network = network(&[&service]);
+    config.stopping.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(matches!(join(&config, &mut network), Err(SyncError::Stopped)));
+    assert!(is_empty(data.path()).unwrap());
+}
+
+#[test]
 fn an_operator_may_name_a_block_to_trust() {
     let folder = tempfile::tempdir().unwrap();
     let world = changing_world(folder.path());

@@ -248,7 +248,7 @@ impl World {
         assert!(codes.iter().all(|code| *code == tana_types::code::Code::Applied as u8), "{codes:?}");
         self.remembered.blocks.insert(height, (block.header, replayed.sections));
         self.changes.executed(&self.replayer.state).unwrap();
-        if self.wishes.behind(&self.replayer.state) == CheckpointWish::Now {
+        if matches!(self.wishes.behind(&self.replayer.state), CheckpointWish::Now | CheckpointWish::Must) {
             self.make_snapshot();
         }
     }

@@ -20,6 +20,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::commands::start::processes::Processes;
 use crate::error::CliError;
 
 /// The environment variable that names the home.
@@ -86,28 +87,38 @@ impl Home {
         self.folder.join("network")
     }
 
-    /// `own` if it exists, else `borrowed` from the network if that exists, else `own`.
-    fn or_of_network(&self, own: PathBuf, borrowed: &str) -> PathBuf {
-        let borrowed = self.network().join(borrowed);
-        if !own.exists() && borrowed.exists() { borrowed } else { own }
+    /// Whether the network that `tana start` made runs now: its first validator does.
+    pub fn network_runs(&self) -> bool {
+        Processes::new(self.pids()).running("validator-0").is_some()
     }
 
-    /// The genesis to read: the home's, else that of its network.
+    /// The folder of process records of `tana start`.
+    pub fn pids(&self) -> PathBuf {
+        self.folder.join("pids")
+    }
+
+    /// `borrowed` from the network if that exists, and runs or nothing stands before it; else `own`.
+    fn or_of_network(&self, own: PathBuf, borrowed: &str) -> PathBuf {
+        let borrowed = self.network().join(borrowed);
+        if borrowed.exists() && (!own.exists() || self.network_runs()) { borrowed } else { own }
+    }
+
+    /// The genesis to read: that of the network while it runs; else the home's, else that of its network.
     pub fn known_genesis(&self) -> PathBuf {
         self.or_of_network(self.genesis(), "genesis.toml")
     }
 
-    /// The sovereign's key file to read: the home's, else that of its network.
+    /// The sovereign's key file to read, chosen in the same way.
     pub fn known_sovereign_key(&self) -> PathBuf {
         self.or_of_network(self.sovereign_key(), "sovereign.json")
     }
 
-    /// The validator's key file to read: the home's, else that of its network's first validator.
+    /// The validator's key file to read, chosen in the same way; of a network it is its first validator's.
     pub fn known_validator_key(&self) -> PathBuf {
         self.or_of_network(self.validator_key(), "validator-0/validator.json")
     }
 
-    /// The configuration of the node to talk to: the home's, else that of its network's first validator.
+    /// The configuration of the node to talk to, chosen in the same way; of a network it is its first validator's.
     pub fn known_node_config(&self) -> PathBuf {
         self.or_of_network(self.node_config(), "validator-0/node.toml")
     }

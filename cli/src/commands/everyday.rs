@@ -127,7 +127,7 @@ pub fn transfer(arguments: TransferArguments, home: &Home, output: &Output) -> R
 /// Runs `tana new`.
 ///
 /// # Errors
-/// [`CliError`] when a file is there already, or the account cannot be made. Without a node only a warning says that it has none yet.
+/// [`CliError`] when a file is there already, or the account cannot be made. Where no node is known, only a warning says that it has none yet.
 pub fn new(command: NewCommand, home: &Home, output: &Output) -> Result<(), CliError> {
     match command {
         NewCommand::Chain { name } => {
@@ -146,12 +146,9 @@ fn new_user(user: UserArguments, home: &Home, output: &Output) -> Result<(), Cli
     let kind = SubmitKind::UserCreation { username: None, display_name: None, biography: user.bio };
     let options = SubmitOptions::signed_by(name.clone(), user.node);
     match submit::run(&SubmitArguments { options, kind }, home, output) {
-        Err(CliError::Client(error)) => {
-            output.warn(format!(
-                "no node takes the account ({error}); make it later: tana submit user-creation --key {name}"
-            ));
-            Ok(())
-        }
+        Err(CliError::Client(error)) => Err(CliError::Node(format!(
+            "the key is made, the account is not: {error}; when the node is there: tana submit user-creation --key {name}"
+        ))),
         Err(CliError::NoServerKey(_)) => {
             output
                 .warn(format!("no node is known here; make the account later: tana submit user-creation --key {name}"));

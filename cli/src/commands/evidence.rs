@@ -72,7 +72,7 @@ pub fn run(
     let (data, genesis) = match (&arguments.data, &arguments.genesis) {
         (Some(data), Some(genesis)) => (data.clone(), genesis.clone()),
         (data, genesis) => {
-            let config = NodeConfig::load(&home()?.node_config())?;
+            let config = NodeConfig::load(&home()?.known_node_config())?;
             (data.clone().unwrap_or(config.data), genesis.clone().unwrap_or(config.genesis))
         }
     };

@@ -13,6 +13,7 @@ use tana_types::genesis::Genesis;
 use tana_types::key::PublicKey;
 use tana_types::username::Username;
 
+use crate::commands::start::layout::{LEDGER_PORT, ledger_address, local};
 use crate::error::CliError;
 use crate::home::Home;
 use crate::http::client;
@@ -42,9 +43,9 @@ pub struct GetArguments {
     /// A key (ed25519_...) or an @username
     #[arg(value_name = "KEY|@USER")]
     pub name: String,
-    /// The ledger API
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
-    pub ledger: SocketAddr,
+    /// The ledger API [default: that of the home's network, else 127.0.0.1:8080]
+    #[arg(long, value_name = "IP:PORT")]
+    pub ledger: Option<SocketAddr>,
 }
 
 /// What `tana proof verify` takes.
@@ -75,18 +76,27 @@ pub fn run(
     output: &Output,
 ) -> Result<(), CliError> {
     match command {
-        ProofCommand::Get(arguments) => get(arguments, output),
+        ProofCommand::Get(arguments) => get(arguments, home, output),
         ProofCommand::Verify(arguments) => verify(arguments, home, output),
     }
 }
 
-fn get(arguments: &GetArguments, output: &Output) -> Result<(), CliError> {
+fn get(
+    arguments: &GetArguments,
+    home: impl FnOnce() -> Result<Home, CliError>,
+    output: &Output,
+) -> Result<(), CliError> {
     let name = match arguments.name.strip_prefix('@') {
         Some(_) => arguments.name.parse::<Username>()?.to_string(),
         None => arguments.name.parse::<PublicKey>()?.to_string(),
     };
-    let failed = |reason: String| CliError::Node(format!("the ledger API at {} {reason}", arguments.ledger));
-    let page = client::get(arguments.ledger, &format!("/proofs/accounts/{name}"), PATIENCE)
+    let ledger = match arguments.ledger {
+        Some(given) => given,
+        None => ledger_address(&home()?).unwrap_or_else(|| local(LEDGER_PORT)),
+    };
+    let failed =
+        |reason: String| CliError::Node(format!("the ledger API at {ledger} {reason}; --ledger names another"));
+    let page = client::get(ledger, &format!("/proofs/accounts/{name}"), PATIENCE)
         .map_err(|error| failed(format!("does not answer: {error}")))?;
     if page.status != 200 {
         let reason = page.json::<serde_json::Value>().ok().and_then(|body| body["error"].as_str().map(printable));
@@ -116,13 +126,15 @@ fn verify(
 ) -> Result<(), CliError> {
     let genesis = match &arguments.genesis {
         Some(path) => path.clone(),
-        None => NodeConfig::load(&home()?.node_config())?.genesis,
+        None => NodeConfig::load(&home()?.known_node_config())?.genesis,
     };
     let genesis = Genesis::load(&genesis)?;
     let refused = |reason: String| CliError::Node(format!("the proof is refused: {reason}"));
     let proof: AccountProof = serde_json::from_slice(&read(&arguments.proof)?)
         .map_err(|error| refused(format!("it is no proof: {error}")))?;
-    let verified = verify_account_proof(&genesis, None, &proof).map_err(|error| refused(error.to_string()))?;
+    let verified = verify_account_proof(&genesis, None, &proof).map_err(|error| {
+        refused(format!("{error}; if it was made on another chain, name that chain's genesis file by --genesis"))
+    })?;
     if let Some(key) = arguments.key.filter(|key| key.to_string() != verified.public_key) {
         return Err(refused(format!("it is about {}, not {key}", verified.public_key)));
     }

@@ -176,7 +176,7 @@ impl Network {
         let count = genesis.validators.len();
         if let Some(wanted) = validators.filter(|wanted| usize::from(*wanted) != count) {
             return Err(CliError::Usage(format!(
-                "the network in {} has {count} validators, not {wanted}; leave --validators out, or name another folder with --data",
+                "the network in {} has {count} validators, not {wanted}; leave --validators out, or make another network elsewhere (--data of a devnet, --home of `tana start`)",
                 folder.display()
             )));
         }

@@ -52,8 +52,8 @@ fn check<T>(
     match bound {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(CliError::Usage(format!(
-            "{kind} {address}, for {name}'s {what}, is in use: another network or program runs there; stop it first (a devnet may \
-             have other ports: --base-port with a new --data)"
+            "{kind} {address}, for {name}'s {what}, is in use: another network or program runs there; stop it first, or take other \
+             ports (a new devnet: --base-port and --data; a new network of `tana start`: --port-offset and --home)"
         ))),
         Err(source) => Err(CliError::System { action: "open a port", source }),
     }

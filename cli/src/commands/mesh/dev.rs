@@ -34,6 +34,9 @@ pub fn run(arguments: &RegisterArguments, home: &Home, output: &Output) -> Resul
     if !Network::is_in(&folder) {
         return Err(CliError::Usage("there is no network on this machine; `tana start` makes one".to_owned()));
     }
+    // Nothing is made for a mesh that does not answer.
+    let mesh = Mesh::new(&arguments.mesh.meshes, home)?;
+    runtime()?.block_on(nodes(&mesh, None))?;
     let network = Network::open(&folder, None)?;
     let existing = places(&network)?;
     let free = existing.len() as u16;
@@ -62,7 +65,7 @@ pub fn run(arguments: &RegisterArguments, home: &Home, output: &Output) -> Resul
     };
     starting.start_validator(&place)?;
     starting.start_sidecar(&place)?;
-    await_registration(&place, arguments, home)?;
+    await_registration(&place, &mesh)?;
     let value = json!({ "nodeId": place.id(), "publicKey": place.key, "status": "pending", "folder": place.folder });
     output.result(&value, |output| {
         output.line(format!("{} is pending in the mesh; its folder is {}", place.id(), place.folder.display()));
@@ -71,13 +74,12 @@ pub fn run(arguments: &RegisterArguments, home: &Home, output: &Output) -> Resul
     Ok(())
 }
 
-fn await_registration(place: &Place, arguments: &RegisterArguments, home: &Home) -> Result<(), CliError> {
-    let mesh = Mesh::new(&arguments.mesh.meshes, home)?;
+fn await_registration(place: &Place, mesh: &Mesh) -> Result<(), CliError> {
     let begin = Instant::now();
     runtime()?.block_on(async {
         loop {
             let key = place.key.to_string();
-            if nodes(&mesh, None).await?.iter().any(|node| node.row.public_key == key) {
+            if nodes(mesh, None).await?.iter().any(|node| node.row.public_key == key) {
                 return Ok(());
             }
             if begin.elapsed() > PATIENCE {

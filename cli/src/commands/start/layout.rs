@@ -157,6 +157,12 @@ pub fn mesh_url(home: &Home) -> Option<String> {
         .map(|place| format!("http://{}", place.mesh()))
 }
 
+/// The ledger API of the first validator of the network in `home`; none where there is no network.
+pub fn ledger_address(home: &Home) -> Option<SocketAddr> {
+    let folder = network_folder(home);
+    Network::is_in(&folder).then(|| Place::read(&folder, 0, false).ok()).flatten().map(|place| place.ledger())
+}
+
 /// An id of the mesh: `val_` and the first 8 digits of the key.
 pub fn node_id(key: &PublicKey) -> String {
     format!("val_{}", hex::encode(&key.0[..4]))
@@ -174,7 +180,7 @@ pub fn network_folder(home: &Home) -> PathBuf {
 
 /// The folder of process records.
 pub fn pids_folder(home: &Home) -> PathBuf {
-    home.folder().join("pids")
+    home.pids()
 }
 
 /// The secret of the chaos panel.

@@ -83,7 +83,8 @@ pub fn run(arguments: &StartArguments, home: &Home, output: &Output) -> Result<(
     let stopping = signals::listen(|| {}, || {})?;
     let is_stopping = || stopping.load(std::sync::atomic::Ordering::SeqCst);
     let started = starting.all(arguments, &is_stopping);
-    if started.is_err() && !is_stopping() {
+    let goes_on = || starting.processes.names().iter().any(|name| starting.processes.running(name).is_some());
+    if started.is_err() && !is_stopping() && goes_on() {
         output.note("what has started goes on; `tana stop` ends it");
     }
     if is_stopping() {

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether the home has a network and no validator of its own, so that `tana status` means the network.
 pub fn is_meant(home: &Home) -> bool {
-    Network::is_in(&network_folder(home)) && !home.node_config().exists()
+    Network::is_in(&network_folder(home)) && (!home.node_config().exists() || home.network_runs())
 }
 
 /// Shows the network.

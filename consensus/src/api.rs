@@ -164,6 +164,9 @@ pub struct PeerReport {
     pub blocked: Option<String>,
 }
 
+/// What [`ConsensusStatus::reason`] says of a validator that the running epoch's set does not have.
+pub const NOT_A_MEMBER: &str = "the key is not in this epoch's validator set";
+
 /// How agreement is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsensusStatus {

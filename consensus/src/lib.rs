@@ -22,7 +22,8 @@ mod transport;
 
 pub use self::core::{ConsensusHandle, StartError, Timeouts};
 pub use api::{
-    ChainStart, ConsensusStatus, Counts, EpochSet, Event, Execution, FinalizedBlock, Host, PeerReport, Validator,
+    ChainStart, ConsensusStatus, Counts, EpochSet, Event, Execution, FinalizedBlock, Host, NOT_A_MEMBER, PeerReport,
+    Validator,
 };
 pub use node::{Consensus, ConsensusConfig, NodeHandle};
 pub use observation::{Observation, VoteKind, Voters, quorum};

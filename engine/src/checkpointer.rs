@@ -173,7 +173,11 @@ impl CheckpointFeed {
             return false;
         }
         self.next_ns = now_ns + self.interval_ns;
-        let Some(head) = state.begin_checkpoint() else { return false };
+        let Some(head) = state.begin_checkpoint() else {
+            // Nothing was begun, so whoever asks again must not find it under way for ever.
+            self.busy.store(false, Ordering::Release);
+            return false;
+        };
         self.sending = true;
         self.output.send(CheckpointMessage::Begin(Box::new(head)))
     }

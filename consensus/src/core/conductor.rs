@@ -38,6 +38,7 @@ use super::scheme::Scheme;
 use super::shared::Shared;
 use super::store::{MAILBOX_MESSAGES, REPLAY_BUFFER_BYTES, above_zero};
 use super::{Environment, StartError, Timeouts};
+use crate::api::NOT_A_MEMBER;
 use crate::observation::Observation;
 
 /// Views behind the last finalized one of which votes are kept, for evidence and for peers that are late.
@@ -211,7 +212,7 @@ where
         let (scheme, reason) = match signer {
             None => {
                 parts.guard.not_a_member(epoch).await?;
-                ((*verifier).clone(), "the key is not in this epoch's validator set")
+                ((*verifier).clone(), NOT_A_MEMBER)
             }
             Some(signer) if parts.guard.may_vote(epoch).await? => (signer, ""),
             Some(_) => {

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tana_consensus::NOT_A_MEMBER;
 
 use self::arguments::{StartArguments, VALIDATORS};
 use self::layout::{LINKS_PORT, Place, chaos_token, network_folder, pids_folder, places};
@@ -46,8 +47,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a step of the start may take: accounts are derived, logs replayed.
 const START: Duration = Duration::from_secs(300);
-/// The reason that a validator gives for not voting when the chain's set does not have it.
-const NOT_A_MEMBER: &str = "the key is not in this epoch's validator set";
 
 /// What a start works with.
 pub struct Starting<'a> {
